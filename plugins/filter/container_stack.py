@@ -1,0 +1,86 @@
+"""Filters of the role container_stack: image tags and Compose fragments from one declaration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+DOCUMENTATION = r"""
+name: container_stack
+short_description: Image tags and Compose fragments from one service declaration
+description:
+  - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
+  - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
+"""
+
+# What every container gets unless its definition says otherwise.
+# CIS Docker Benchmark 1.6: 5.3 capabilities, 5.12 read-only root, 5.25 no-new-privileges, 5.28 PID limit.
+CONTAINER_DEFAULTS: dict[str, Any] = {
+    "restart": "unless-stopped",
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "pids_limit": 256,
+}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def image_tag(base: str, dockerfile: str, context: list[dict[str, Any]], refresh: str = "") -> str:
+    """Return the tag (12 hex digits) of an image made from these inputs.
+
+    ``refresh`` is any text; changing it gives a new tag, so a rebuild with today's packages.
+    """
+    files = [[str(item["dest"]), str(item["content"]), str(item.get("mode", ""))] for item in context]
+    return _digest([base, dockerfile, sorted(files), refresh])[:12]
+
+
+def _concerns(item: dict[str, Any], service: str) -> bool:
+    """Tell whether a declared file is mounted by this Compose service."""
+    return service in item.get("services", [service])
+
+
+def fragment(
+    declaration: dict[str, Any], image: str, base: str, stack_dir: str, volumes_dir: str, project: str
+) -> dict[str, Any]:
+    """Return the Compose file (a mapping) of a declaration.
+
+    A label holds the checksum of the files and secrets a container uses: Compose recreates a container when its
+    definition changes, and doesn't look into the files it mounts.
+    """
+    contents = {item["name"]: item["content"] for item in declaration.get("secrets", [])}
+    services: dict[str, Any] = {}
+    for name, definition in declaration["services"].items():
+        used = {secret: contents[secret] for secret in definition.get("secrets", [])}
+        files = [[f["dest"], f["content"]] for f in declaration.get("files", []) if _concerns(f, name)]
+        services[name] = {
+            **CONTAINER_DEFAULTS,
+            **definition,
+            "image": image,
+            "build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}},
+            "labels": {"slipway.content": _digest([files, used])},
+        }
+    result: dict[str, Any] = {"services": services}
+    if declaration.get("volumes"):
+        result["volumes"] = {
+            volume["name"]: {
+                "name": f"{project}_{volume['name']}",
+                "driver_opts": volume.get("driver_opts")
+                or {"type": "none", "o": "bind", "device": f"{volumes_dir}/{volume['name']}"},
+            }
+            for volume in declaration["volumes"]
+        }
+    if contents:
+        result["secrets"] = {name: {"file": f"{stack_dir}/secrets/{name}"} for name in sorted(contents)}
+    return result
+
+
+class FilterModule:
+    """Makes the filters known to Ansible."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {"container_stack_image_tag": image_tag, "container_stack_fragment": fragment}
