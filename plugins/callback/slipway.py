@@ -1,0 +1,247 @@
+"""Callback: the summary at the end of a run, and .slipway/summary.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: slipway
+type: aggregate
+short_description: Prints what a run made, and keeps it in a file
+description:
+  - At the end of a run it prints the URLs of the sites, where the credentials and the CA
+    certificate lie, fingerprint and expiry of each certificate, and the time spent in each role.
+  - The same without secrets goes to C(summary.json) in the state folder, with mode 0600. The file
+    is replaced only by a run that got to the end for all hosts, and never in check mode. Its
+    durations are those of the last full run - a run with C(--tags), C(--skip-tags) or
+    C(--start-at-task) leaves them as they were.
+  - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
+    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(secrets_dir),
+    C(provider), C(certificates) and C(state_dir). A run without that data gets the time of its
+    roles alone.
+  - A role that is included by another role counts as part of the outer one.
+requirements:
+  - enabled in the configuration, with C(callbacks_enabled = slipway)
+"""
+
+DATA_NAME = "slipway_summary"
+# Only these keys leave the run, whatever the data holds: nobody has to remember what is a secret.
+SITE_KEYS = ("name", "type", "domain", "url", "address", "port")
+SSH_KEYS = ("host", "port", "user", "private_key", "known_hosts")
+CERTIFICATE_KEYS = ("host", "name", "names", "fingerprint", "not_after")
+# Tasks that belong to no role: those of the playbooks themselves, and gathering facts.
+OTHER = "(other tasks)"
+
+
+class Stopwatch:
+    """Divides the time of a run among names; one name runs at a time."""
+
+    def __init__(self) -> None:
+        """Start with nothing running."""
+        self.seconds: dict[str, float] = {}
+        self._name: str | None = None
+        self._since = 0.0
+
+    def switch(self, name: str | None) -> None:
+        """Give the time since the last switch to what ran, and let something else run (or none)."""
+        now = time.monotonic()
+        if self._name is not None:
+            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._since
+        self._name, self._since = name, now
+
+
+def _pick(source: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return those of the keys that a mapping has; an empty mapping for anything else."""
+    return {key: source[key] for key in keys if key in source} if isinstance(source, dict) else {}
+
+
+def _when(text: str) -> datetime | None:
+    """Read a time as ISO 8601 or as X.509 writes it (20260222103000Z); none if it is neither."""
+    try:
+        if text.isascii() and text[:-1].isdigit() and text.endswith("Z"):
+            return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _certificate(source: Any) -> dict[str, Any]:
+    """Return a certificate, its fingerprint as browsers show it and its expiry as ISO 8601."""
+    picked = _pick(source, CERTIFICATE_KEYS)
+    if "fingerprint" in picked:
+        picked["fingerprint"] = str(picked["fingerprint"]).upper()
+    if moment := _when(str(picked.get("not_after", ""))):
+        picked["not_after"] = moment.isoformat(timespec="seconds")
+    return picked
+
+
+def summary(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be kept of the data that the playbook gave; no secret can get through."""
+    return {
+        "sites": [_pick(site, SITE_KEYS) for site in data.get("sites") or []],
+        "ca_certificate": data.get("ca_certificate"),
+        "certificates": [_certificate(one) for one in data.get("certificates") or []],
+        "ssh": _pick(data.get("ssh"), SSH_KEYS),
+        "secrets_dir": data.get("secrets_dir"),
+        "provider": data.get("provider"),
+    }
+
+
+def _sorted_times(seconds: dict[str, float]) -> list[tuple[str, float]]:
+    """Return names and seconds, the longest first."""
+    return sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the rows as lines, indented, with the columns aligned."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
+
+
+def _expiry(certificate: dict[str, Any], now: datetime) -> str:
+    """Return until when a certificate is valid, and how many days that is."""
+    text = str(certificate.get("not_after", "unknown"))
+    moment = _when(text)
+    if moment is None:
+        return text
+    days = (moment - now).days
+    return f"{moment.date().isoformat()} ({f'{days} days left' if days >= 0 else 'EXPIRED'})"
+
+
+def report(kept: dict[str, Any], now: datetime) -> list[str]:
+    """Return the lines that tell a person what the run made."""
+    sites = [tuple(str(site.get(key)) for key in ("name", "type", "url")) for site in kept["sites"]]
+    lines = ["Sites", *(_table(sites) or ["  none"])]
+    if kept["ca_certificate"]:
+        lines += [
+            "CA certificate, for clients to trust",
+            f"  {kept['ca_certificate']}",
+        ]
+    if kept["secrets_dir"]:
+        lines += ["Credentials lie in this folder, one file each", f"  {kept['secrets_dir']}"]
+    if kept["certificates"]:
+        lines.append("Certificates, with the SHA-256 fingerprint")
+    for one in kept["certificates"]:
+        host = f"{one['host']}: " if one.get("host") else ""
+        names = ", ".join(str(name) for name in one.get("names") or [])
+        lines += [
+            f"  {host}{one.get('name')} for {names}, valid until {_expiry(one, now)}",
+            f"    {one.get('fingerprint', 'unknown')}",
+        ]
+    return lines
+
+
+def times(seconds: dict[str, float]) -> list[str]:
+    """Return the table of the time per role, the longest first."""
+    rows = [(name, f"{spent:8.1f} s") for name, spent in _sorted_times(seconds)]
+    return ["Time per role", *_table([*rows, ("total", f"{sum(seconds.values()):8.1f} s")])]
+
+
+def durations(seconds: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of each role, the longest first, and of the whole run as C(total)."""
+    roles = {name: round(spent, 1) for name, spent in _sorted_times(seconds) if name != OTHER}
+    return {**roles, "total": round(sum(seconds.values()), 1)}
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Replace a file as a whole, so that no reader sees a half of it; raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkstemp makes it 0600.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _kept_durations(path: Path) -> dict[str, float]:
+    """Return the durations that the file holds; none if it isn't there or isn't one of ours."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["durations"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type information
+    """Measures the roles and reports at the end."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "slipway"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        """Start the measurement."""
+        super().__init__()
+        self._watch = Stopwatch()
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ARG002 - Ansible's signature
+        """Between plays no role runs."""
+        self._watch.switch(OTHER)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - Ansible's signature
+        """Let the task's outermost role run."""
+        chain = task.get_dep_chain() or [task._role]
+        self._watch.switch(chain[0].get_name() if chain[0] else OTHER)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        """Count a handler to the role it belongs to."""
+        self.v2_playbook_on_task_start(task, is_conditional=False)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Report, and keep what is to be kept."""
+        self._watch.switch(None)
+        data = stats.custom.get("_run", {}).get(DATA_NAME)
+        lines: list[str] = []
+        if isinstance(data, dict):
+            lines += report(summary(data), datetime.now(UTC))
+        if self._watch.seconds.keys() - {OTHER}:
+            lines += times(self._watch.seconds)
+        if lines:
+            self._display.banner("SLIPWAY")
+            for line in lines:
+                self._display.display(line)
+        if isinstance(data, dict):
+            self._keep(data, stats)
+
+    def _keep(self, data: dict[str, Any], stats: Any) -> None:
+        """Write the file, or say why it stays as it is."""
+        path = Path(str(data.get("state_dir") or ".slipway")) / "summary.json"
+        options = context.CLIARGS
+        if options.get("check"):
+            return
+        # A run that left hosts out knows only a part of what there is.
+        if stats.failures or stats.dark or options.get("subset"):
+            self._display.display(f"{path} stays as it was: this run did not get to the end for all hosts")
+            return
+        # A run of the summary's playbook alone has no role to measure.
+        whole = (
+            bool(self._watch.seconds.keys() - {OTHER})
+            and list(options.get("tags") or ["all"]) == ["all"]
+            and not options.get("skip_tags")
+            and not options.get("start_at_task")
+        )
+        spent = durations(self._watch.seconds) if whole else _kept_durations(path)
+        try:
+            write(path, {**summary(data), "durations": spent})
+        except (OSError, TypeError, ValueError) as error:
+            self._display.error(f"{path} could not be written: {error}")

@@ -1,0 +1,245 @@
+"""The summary at the end of a run, by real runs of ansible-playbook on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FINGERPRINT = ":".join(["ab"] * 32)
+EXPIRY = datetime.now(UTC) + timedelta(days=89, hours=12)
+SECRET = "correct-horse-battery"
+
+# What the last playbook gives, and more than it should.
+DATA: dict[str, Any] = {
+    "sites": [
+        {
+            "name": "blog",
+            "type": "wordpress",
+            "domain": "blog.example.test",
+            "url": "https://blog.example.test",
+            "address": "192.0.2.7",
+            "port": 443,
+            "admin": {"password": SECRET},
+        },
+        {"name": "docs", "type": "static", "url": "https://docs.example.test:8443"},
+    ],
+    "ca_certificate": "/somewhere/ca.crt",
+    "ssh": {
+        "host": "192.0.2.7",
+        "port": 2222,
+        "user": "operator",
+        "private_key": "/somewhere/id",
+        "known_hosts": "/somewhere/known_hosts",
+        "password": SECRET,
+    },
+    "secrets_dir": "/somewhere/secrets",
+    "provider": "compose",
+    "certificates": [
+        {
+            "name": "blog",
+            "names": ["blog.example.test", "www.blog.example.test"],
+            "fingerprint": FINGERPRINT,
+            "not_after": EXPIRY.strftime("%Y%m%d%H%M%SZ"),
+        }
+    ],
+}
+
+SITE = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Run the quick one
+      ansible.builtin.include_role: {name: quick}
+    - name: Run the slow one
+      ansible.builtin.include_role: {name: slow}
+"""
+
+ROLES = {
+    "quick": "[{name: Do next to nothing, ansible.builtin.command: 'true'}]",
+    # The work is done by the inner role, and by a handler.
+    "slow": """
+- {name: Notify, ansible.builtin.command: 'true', notify: Work}
+- {name: Let another role work, ansible.builtin.include_role: {name: inner}}
+- {name: Flush, ansible.builtin.meta: flush_handlers}
+""",
+    "inner": "[{name: Work, ansible.builtin.command: sleep 0.4}]",
+}
+HANDLERS = {"slow": "[{name: Work, ansible.builtin.command: sleep 0.4}]"}
+
+
+@dataclass
+class Run:
+    """One run of ansible-playbook and what it left behind."""
+
+    returncode: int
+    output: str
+    file: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.file.read_text())
+        return content
+
+
+class Project:
+    """A folder with a playbook of two roles and, if wanted, the summary's play at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        for role, tasks in ROLES.items():
+            (folder / "roles" / role / "tasks").mkdir(parents=True)
+            (folder / "roles" / role / "tasks/main.yml").write_text(tasks)
+        for role, handlers in HANDLERS.items():
+            (folder / "roles" / role / "handlers").mkdir()
+            (folder / "roles" / role / "handlers/main.yml").write_text(handlers)
+
+    def summarize(self, **changes: Any) -> str:
+        """Return the last play, in JSON, which is YAML too."""
+        data = {**DATA, "state_dir": str(self.state), **changes}
+        task = {"ansible.builtin.set_stats": {"data": {"slipway_summary": data}}}
+        play = [{"hosts": "localhost", "gather_facts": False, "tags": "always", "tasks": [task]}]
+        return json.dumps(play)[1:-1]
+
+    def run(self, playbook: str, *arguments: str, **environment: str) -> Run:
+        (self.folder / "site.yml").write_text(playbook)
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "site.yml"]
+        command += ["-i", "localhost,", "-c", "local"]
+        command += ["-e", f"ansible_python_interpreter={sys.executable}", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout + done.stderr, self.state / "summary.json")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def with_summary(project: Project, **changes: Any) -> str:
+    return f"{SITE}- {project.summarize(**changes)}\n"
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A whole run, which several tests look at."""
+    project = Project(tmp_path_factory.mktemp("complete"))
+    return project.run(with_summary(project))
+
+
+def test_a_person_reads_where_everything_is(complete: Run) -> None:
+    assert complete.returncode == 0, complete.output
+    for text in [
+        "https://blog.example.test",
+        "https://docs.example.test:8443",
+        "/somewhere/ca.crt",
+        "/somewhere/secrets",
+        FINGERPRINT.upper(),
+        f"{EXPIRY.date().isoformat()} (89 days left)",
+        "www.blog.example.test",
+    ]:
+        assert text in complete.output
+
+
+def test_roles_are_listed_by_time_and_the_inner_counts_to_the_outer(complete: Run) -> None:
+    table = complete.output.partition("Time per role")[2].split()
+    assert table.index("slow") < table.index("quick")
+    assert "inner" not in table
+    durations = complete.summary["durations"]
+    assert durations["slow"] >= 0.8
+    assert durations["quick"] < durations["slow"]
+    assert durations["total"] >= durations["slow"] + durations["quick"]
+
+
+def test_the_file_tells_programs_the_same(complete: Run) -> None:
+    summary = complete.summary
+    first = DATA["sites"][0]
+    assert summary["sites"][0] == {key: first[key] for key in first if key != "admin"}
+    assert summary["ca_certificate"] == "/somewhere/ca.crt"
+    assert summary["ssh"]["user"] == "operator"
+    assert summary["secrets_dir"] == "/somewhere/secrets"
+    assert summary["provider"] == "compose"
+    certificate = summary["certificates"][0]
+    assert certificate["fingerprint"] == FINGERPRINT.upper()
+    assert datetime.fromisoformat(certificate["not_after"]) == EXPIRY.replace(microsecond=0)
+
+
+def test_no_secret_is_printed_or_kept(complete: Run) -> None:
+    assert SECRET not in complete.output
+    assert SECRET not in complete.file.read_text()
+    assert stat.S_IMODE(complete.file.stat().st_mode) == 0o600
+    assert [found.name for found in complete.file.parent.iterdir()] == ["summary.json"]
+
+
+def test_check_mode_prints_and_keeps_nothing(project: Project) -> None:
+    run = project.run(with_summary(project), "--check")
+    assert "https://blog.example.test" in run.output
+    assert not run.file.exists()
+
+
+def test_a_run_that_failed_leaves_the_file_alone(project: Project) -> None:
+    project.state.mkdir()
+    (project.state / "summary.json").write_text('{"sites": []}')
+    # One host fails, the other gets to the end.
+    play = {"hosts": "all", "gather_facts": False}
+    task = {"ansible.builtin.command": "test {{ inventory_hostname }} = localhost"}
+    failing = json.dumps({**play, "tasks": [task]})
+    run = project.run(f"- {failing}\n{with_summary(project)}", "-i", "other,")
+    assert run.returncode != 0
+    assert run.summary == {"sites": []}
+    assert "stays as it was" in run.output
+
+
+def test_a_run_by_tags_keeps_the_durations_of_the_last_full_run(project: Project) -> None:
+    project.state.mkdir()
+    before = {"mariadb": 12.5, "total": 30.0}
+    (project.state / "summary.json").write_text(json.dumps({"durations": before}))
+    run = project.run(with_summary(project, provider="native"), "--tags", "none-of-the-roles")
+    assert run.summary["provider"] == "native"
+    assert run.summary["durations"] == before
+
+
+def test_without_data_only_the_times_are_printed(project: Project) -> None:
+    run = project.run(SITE)
+    assert "Time per role" in run.output
+    assert "Sites" not in run.output
+    assert not run.file.exists()
+
+
+def test_a_run_without_data_and_roles_says_nothing(project: Project) -> None:
+    run = project.run("- {hosts: localhost, gather_facts: false, tasks: []}")
+    assert run.returncode == 0
+    assert "SLIPWAY" not in run.output
+
+
+def test_it_works_with_mitogens_strategy(project: Project) -> None:
+    spec = find_spec("ansible_mitogen")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    strategies = Path(spec.submodule_search_locations[0]) / "plugins/strategy"
+    run = project.run(
+        with_summary(project),
+        ANSIBLE_STRATEGY="mitogen_linear",
+        ANSIBLE_STRATEGY_PLUGINS=str(strategies),
+    )
+    assert run.returncode == 0, run.output
+    assert run.summary["durations"]["slow"] >= 0.8
+    assert "https://blog.example.test" in run.output
