@@ -44,7 +44,12 @@ def _concerns(item: dict[str, Any], service: str) -> bool:
 
 
 def fragment(
-    declaration: dict[str, Any], image: str, base: str, stack_dir: str, volumes_dir: str, project: str
+    declaration: dict[str, Any],
+    image: str,
+    base: str,
+    stack_dir: str,
+    volumes_dir: str,
+    project: str,
 ) -> dict[str, Any]:
     """Return the Compose file (a mapping) of a declaration.
 
@@ -60,7 +65,10 @@ def fragment(
             **CONTAINER_DEFAULTS,
             **definition,
             "image": image,
-            "build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}},
+            "build": {
+                "context": f"{stack_dir}/{declaration['name']}/build",
+                "args": {"BASE": base},
+            },
             "labels": {"slipway.content": _digest([files, used])},
         }
     result: dict[str, Any] = {"services": services}

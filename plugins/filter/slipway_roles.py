@@ -1,0 +1,236 @@
+"""Filters that turn complete sites into what each role is told; the playbooks' share of the knowledge."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DOCUMENTATION = r"""
+name: slipway_roles
+short_description: Derives the variables of each role from the complete sites
+description:
+  - Each filter takes sites that C(slipway_complete_sites) made, and returns a public variable of one role.
+  - C(slipway_provider_host) and C(slipway_client_addresses) tell who serves whom where several hosts share the work.
+  - C(slipway_certificates) is for C(tls_certificate), C(slipway_database_users) for C(mariadb),
+    C(slipway_cache_users) for C(redis_cache), C(slipway_php_sites) for C(php_fpm_wordpress),
+    C(slipway_web_sites) for C(nginx_tls), C(slipway_ftp_accounts) for C(ftp),
+    C(slipway_static_sites) for C(static_site).
+  - C(slipway_sites_memory) and C(slipway_role_options) serve the checks before the first change.
+"""
+
+Site = dict[str, Any]
+
+_SALTS = [
+    "AUTH_KEY",
+    "SECURE_AUTH_KEY",
+    "LOGGED_IN_KEY",
+    "NONCE_KEY",
+    "AUTH_SALT",
+    "SECURE_AUTH_SALT",
+    "LOGGED_IN_SALT",
+    "NONCE_SALT",
+]
+
+
+def _wordpress(sites: list[Site]) -> list[Site]:
+    return [site for site in sites if site["type"] == "wordpress"]
+
+
+def _folder(site: Site) -> str:
+    """Return the folder of a WordPress site; FTP is locked into it, the web root lies in it."""
+    return f"/var/www/{site['name']}"
+
+
+def certificates(sites: list[Site]) -> list[dict[str, Any]]:
+    """Return a certificate for each site, and one for FTP, where a client may use any site's name."""
+    result = [{"name": site["name"], "names": site["names"]} for site in sites]
+    names = [name for site in _wordpress(sites) for name in site["names"]]
+    return result + ([{"name": "ftp", "names": names}] if names else [])
+
+
+def provider_host(host: str, providers: list[str]) -> str:
+    """Return which host provides a service to ``host``: itself if it can, or else the first that does."""
+    return host if host in providers else providers[0]
+
+
+def client_addresses(provider: str, providers: list[str], clients: list[str], addresses: dict[str, str]) -> list[str]:
+    """Return from where ``provider`` is used, ``localhost`` for itself; ``addresses`` holds the clients'."""
+    mine = [client for client in clients if provider_host(client, providers) == provider]
+    return ["localhost" if client == provider else addresses[client] for client in mine]
+
+
+def database_users(sites: list[Site], hosts: list[str]) -> list[dict[str, str]]:
+    """Return a database user for each site and each host (name, address or ``%``) that it connects from.
+
+    Upgrades of WordPress change tables, so the user keeps all rights, on its own database alone.
+    """
+    return [
+        {
+            "name": site["name"],
+            "password": site["database_password"],
+            "host": host,
+            "priv": f"{site['name']}.*:ALL",
+        }
+        for site in _wordpress(sites)
+        for host in hosts
+    ]
+
+
+def databases(sites: list[Site]) -> list[dict[str, str]]:
+    """Return a database for each WordPress site."""
+    return [{"name": site["name"]} for site in _wordpress(sites)]
+
+
+def cache_users(sites: list[Site]) -> list[dict[str, str]]:
+    """Return a cache user for each site, with the keys that are its alone."""
+    return [
+        {"name": site["name"], "password": site["cache_password"], "prefix": f"{site['name']}:"}
+        for site in _wordpress(sites)
+    ]
+
+
+def php_sites(sites: list[Site], database_host: str, cache: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the WordPress sites; ``cache`` says how the cache is reached (scheme and host or path)."""
+    kept = ["name", "uid", "domain", "url", "title", "language", "timezone", "permalinks", "admin", "users"]
+    return [
+        {key: site[key] for key in kept}
+        | {key: site[key] for key in ("replicas", "memory_mb") if key in site}
+        | {
+            "root": f"{_folder(site)}/public",
+            "database": {
+                "host": database_host,
+                "name": site["name"],
+                "user": site["name"],
+                "password": site["database_password"],
+            },
+            "cache": {
+                **cache,
+                "user": site["name"],
+                "password": site["cache_password"],
+                "prefix": f"{site['name']}:",
+            },
+            # One secret makes all eight; WordPress wants them long, different and unguessable.
+            "salts": {name: hashlib.sha512(f"{site['salt_seed']}:{name}".encode()).hexdigest() for name in _SALTS},
+        }
+        for site in _wordpress(sites)
+    ]
+
+
+def static_sites(sites: list[Site], default_server: str) -> list[dict[str, Any]]:
+    """Return the static sites, each with who serves it and the loopback port for the native http-server."""
+    return [
+        {
+            "name": site["name"],
+            "source": site["source"],
+            "server": site.get("server", default_server),
+            # Below 32768, where Linux begins to take ports for outgoing connections.
+            "port": site["uid"],
+        }
+        for site in sites
+        if site["type"] == "static"
+    ]
+
+
+def web_sites(
+    sites: list[Site], compose: bool, replicas: int, static_dir: str, default_server: str
+) -> list[dict[str, Any]]:
+    """Return what nginx serves: PHP by FPM's sockets, files, or another server's answers."""
+    result: list[dict[str, Any]] = []
+    for site in sites:
+        name = site["name"]
+        entry: dict[str, Any] = {
+            "name": name,
+            "type": site["type"],
+            "names": site["names"],
+            "certificate": name,
+        }
+        if site["type"] == "wordpress":
+            root = f"{_folder(site)}/public"
+            count = site.get("replicas", replicas) if compose else 1
+            entry |= {
+                "root": root,
+                "gid": site["uid"],
+                "upstreams": [f"unix:/run/php/{name}/{n}.sock" for n in range(1, count + 1)],
+                "mounts": [f"wordpress_{name}:{root}", f"php_{name}:/run/php/{name}"],
+            }
+        elif site.get("server", default_server) == "nginx":
+            root = f"{static_dir}/{name}/public"
+            entry |= {"root": root, "mounts": [f"{root}:{root}"]}
+        else:
+            entry |= {
+                "type": "proxy",
+                "upstreams": [f"static-{name}:8080" if compose else f"127.0.0.1:{site['uid']}"],
+            }
+        result.append(entry)
+    return result
+
+
+def ftp_accounts(sites: list[Site]) -> list[dict[str, Any]]:
+    """Return an account for each WordPress site, locked into its folder."""
+    return [
+        {
+            "name": site["name"],
+            "uid": site["uid"],
+            "password": site["ftp_password"],
+            "root": _folder(site),
+            "mounts": [f"wordpress_{site['name']}:{_folder(site)}/public"],
+        }
+        for site in _wordpress(sites)
+    ]
+
+
+def sites_memory(sites: list[Site], default_mb: int) -> int:
+    """Return what the PHP of all WordPress sites may use together, in MiB."""
+    return sum(site.get("memory_mb", default_mb) for site in _wordpress(sites))
+
+
+def summary_sites(sites: list[Site], address: str, port: int) -> list[dict[str, Any]]:
+    """Return what the summary says of the sites; no secret among it."""
+    kept = ("name", "type", "domain", "url")
+    return [{key: site[key] for key in kept} | {"address": address, "port": port} for site in sites]
+
+
+def summary_certificates(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the certificates seen by the module site_answer, given its looped results."""
+    return [
+        {
+            "name": answer["item"]["name"],
+            "names": answer["item"]["names"],
+            "fingerprint": answer["fingerprint"],
+            "not_after": answer["not_after"],
+        }
+        for answer in answers
+        if "fingerprint" in answer
+    ]
+
+
+def role_options(path: str) -> dict[str, Any]:
+    """Return the options of a role's main entry point, given the path of its argument specification."""
+    specification = yaml.safe_load(Path(path).read_text())
+    return dict(specification["argument_specs"]["main"]["options"])
+
+
+class FilterModule:
+    """Makes the filters known to Ansible."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "slipway_certificates": certificates,
+            "slipway_provider_host": provider_host,
+            "slipway_client_addresses": client_addresses,
+            "slipway_databases": databases,
+            "slipway_database_users": database_users,
+            "slipway_cache_users": cache_users,
+            "slipway_php_sites": php_sites,
+            "slipway_static_sites": static_sites,
+            "slipway_web_sites": web_sites,
+            "slipway_ftp_accounts": ftp_accounts,
+            "slipway_sites_memory": sites_memory,
+            "slipway_summary_sites": summary_sites,
+            "slipway_summary_certificates": summary_certificates,
+            "slipway_role_options": role_options,
+        }
