@@ -1,0 +1,55 @@
+"""inventory/lab.yml: the targets of `up`, in their groups, for Ansible and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from lab import targets
+from lab.base import ROOT
+from lab.targets import Target
+
+PATH = ROOT / "inventory" / "lab.yml"
+# The groups the playbooks know; a target is in all of them unless told otherwise.
+GROUPS = ("docker_hosts", "web", "php", "database", "cache", "ftp", "static")
+HEADER = "---\n# Written by `python -m lab up`; gone after `down`. Changes here get lost.\n"
+
+
+def build(hosts: Iterable[tuple[Target, dict[str, str]]], variables: dict[str, str]) -> dict[str, Any]:
+    """Return an inventory of these targets, each with its connection variables.
+
+    ``variables`` hold for all hosts. They stand at each host, because group_vars/all of the same inventory would go
+    before them anywhere else.
+    """
+    hosts = list(hosts)
+    children: dict[str, Any] = {}
+    for group in GROUPS:
+        names = [target.name for target, _ in hosts if group in (target.groups or ())]
+        if names:
+            children[group] = {"hosts": dict.fromkeys(names)}
+    result: dict[str, Any] = {
+        "hosts": {target.name: {**connection, **variables} for target, connection in hosts},
+        "children": children,
+    }
+    return {"all": result}
+
+
+def write(variables: dict[str, str]) -> None:
+    """Write the inventory of all targets that have groups, or remove it if there is none."""
+    placed = [target for target in targets.known() if target.groups is not None]
+    if not placed:
+        PATH.unlink(missing_ok=True)
+        return
+    data = build([(target, targets.connection(target)) for target in placed], variables)
+    PATH.parent.mkdir(parents=True, exist_ok=True)
+    PATH.write_text(HEADER + yaml.safe_dump(data, sort_keys=False, width=1000))
+
+
+def variables() -> dict[str, str]:
+    """Return the variables the present inventory sets for all hosts."""
+    if not PATH.is_file():
+        return {}
+    hosts = (yaml.safe_load(PATH.read_text()) or {}).get("all", {}).get("hosts", {})
+    return {key: value for host in hosts.values() for key, value in host.items() if not key.startswith("ansible_")}

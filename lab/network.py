@@ -1,0 +1,83 @@
+"""The targets' own network, with addresses that stay: a bridge of the engine's."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lab.base import LABEL, PREFIX, LabError, run
+from lab.engine import docker
+
+NAME = f"{PREFIX}-lab"
+# Outside what Docker hands out by itself (172.16/12, 192.168/16), here and in the targets.
+CANDIDATES = [f"10.{number}.0.0/24" for number in range(211, 251)]
+# The first addresses are the gateway's and the package cache's.
+CACHE_HOST = 2
+FIRST_HOST = 10
+
+
+def free_subnet(taken: Iterable[str]) -> str:
+    """Return the first candidate that overlaps none of the networks ``taken``."""
+    used = [ipaddress.ip_network(network, strict=False) for network in taken]
+    for candidate in CANDIDATES:
+        if not any(ipaddress.ip_network(candidate).overlaps(network) for network in used):
+            return candidate
+    raise LabError("no free network for the lab among " + f"{CANDIDATES[0]} to {CANDIDATES[-1]}")
+
+
+def free_host(subnet: str, taken: Iterable[str]) -> str:
+    """Return the first free address for a target."""
+    used = set(taken)
+    for host in list(ipaddress.ip_network(subnet).hosts())[FIRST_HOST - 1 :]:
+        if str(host) not in used:
+            return str(host)
+    raise LabError(f"no address is left in {subnet}")
+
+
+def _taken() -> list[str]:
+    """Return the networks this machine already has a route to, and the addresses of its resolvers."""
+    routes = json.loads(run("ip", "-json", "-4", "route") or "[]")
+    return [route["dst"] for route in routes if route["dst"] != "default"] + nameservers()
+
+
+def _inspect() -> dict[str, Any] | None:
+    found = docker("network", "ls", "--quiet", "--filter", f"name=^{NAME}$")
+    if not found:
+        return None
+    inspected: dict[str, Any] = json.loads(docker("network", "inspect", NAME))[0]
+    return inspected
+
+
+def ensure() -> str:
+    """Make the network if it isn't there; return its subnet."""
+    inspected = _inspect()
+    if inspected is None:
+        subnet = free_subnet(_taken())
+        docker("network", "create", "--label", LABEL, "--subnet", subnet, NAME)
+        return subnet
+    return str(inspected["IPAM"]["Config"][0]["Subnet"])
+
+
+def host(subnet: str, number: int) -> str:
+    """Return the address with this number in the subnet."""
+    return str(ipaddress.ip_network(subnet)[number])
+
+
+def parse_nameservers(*files: str) -> list[str]:
+    """Return the resolvers of the first resolv.conf text that names one outside the loopback."""
+    for text in files:
+        words = [line.split() for line in text.splitlines()]
+        addresses = [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"]
+        remote = [a for a in addresses if ":" not in a and not a.startswith("127.")]
+        if remote:
+            return remote
+    return []
+
+
+def nameservers() -> list[str]:
+    """Return the IPv4 resolvers of this machine that a target can reach too."""
+    paths = [Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")]
+    return parse_nameservers(*(path.read_text() for path in paths if path.is_file()))

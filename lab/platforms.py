@@ -1,0 +1,159 @@
+"""The platforms a target can have: one :class:`Platform` each, found by name in :data:`PLATFORMS`.
+
+Another platform is another entry: a function that returns its image, and the command that boots it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab import images
+from lab.base import LabError
+
+USER = "operator"
+USER_ID = 1000
+# Starts the platform's own init; see INIT.
+INIT_PATH = "/.lab/init"
+RESOLV_CONF_PATH = "/.lab/resolv.conf"
+
+# First process of every target. Docker mounts its own files over these three, so they could be neither replaced nor
+# kept over a reboot, and its resolv.conf names an address that containers inside the target can't reach. A VM has plain
+# files: so they are made plain here, on the first boot with Docker's content.
+INIT = f"""\
+#!/bin/sh
+for file in /etc/hostname /etc/hosts /etc/resolv.conf; do
+    given=$(cat "$file")
+    umount "$file" 2>/dev/null || continue
+    [ -s "$file" ] || printf '%s\\n' "$given" >"$file"
+done
+if [ -s {RESOLV_CONF_PATH} ]; then
+    mv {RESOLV_CONF_PATH} /etc/resolv.conf
+fi
+exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What distinguishes one kind of target from another.
+
+    ``image`` makes the image if need be and returns its name; its argument is the Docker network that reaches the
+    package archive. ``command`` returns what boots the target, given the engine's cgroup version (1 or 2). ``ready``
+    is a shell line that succeeds in a target that has booted; run by ssh as its user.
+    """
+
+    name: str
+    family: str
+    service_manager: str
+    image: Callable[[str], str]
+    command: Callable[[int], list[str]]
+    ready: str
+
+
+# What a VM of Debian's cloud image has, as far as this toolkit can tell the difference. python3-apt is one of them:
+# unattended-upgrades brings it there.
+DEBIAN_PACKAGES = (
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "netbase",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "tzdata",
+)
+
+DEBIAN_SCRIPT = """\
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+# What Docker's own Debian images change; a VM starts services and has documentation.
+rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/docker-* /etc/dpkg/dpkg.cfg.d/docker*
+# No service starts while the image is built.
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -qq update
+apt-get -qq upgrade -y
+apt-get -qq install -y --no-install-recommends {packages}
+rm /usr/sbin/policy-rc.d
+# Debian has a group of that name already.
+useradd --uid {uid} --gid operator --create-home --shell /bin/bash {user}
+echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/90-{user}
+chmod 440 /etc/sudoers.d/90-{user}
+visudo -cqf /etc/sudoers
+install -d -m 700 -o {user} -g operator /home/{user}/.ssh
+{more}
+chmod 755 {init}
+# Each target gets its own.
+rm -f /etc/ssh/ssh_host_*
+: >/etc/machine-id
+: >/etc/resolv.conf
+: >/etc/hostname
+rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/log/apt/* /tmp/*
+apt-get -qq clean
+"""
+
+
+def debian(name: str, release: str, packages: tuple[str, ...], network: str, more: str = ":") -> str:
+    """Return a Debian image with sshd, the user and these packages; ``more`` is run at the end of its making."""
+    script = DEBIAN_SCRIPT.format(
+        packages=" ".join(sorted({*DEBIAN_PACKAGES, *packages})),
+        user=USER,
+        uid=USER_ID,
+        init=INIT_PATH,
+        more=more,
+    )
+    files = {INIT_PATH: INIT}
+    return images.build(name, images.debian(release), script, files, network)
+
+
+def systemd_command(cgroup: int) -> list[str]:
+    """Return what starts systemd. From version 256 on it refuses version 1 of cgroups unless told twice."""
+    legacy = ["SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0"]
+    return ["/lib/systemd/systemd", *(legacy if cgroup == 1 else [])]
+
+
+# Units that need a console or a kernel of the target's own.
+SYSTEMD_MORE = "systemctl mask -q console-getty.service getty@.service systemd-modules-load.service"
+SYSTEMD_READY = "systemctl is-system-running --wait | grep -Eqx 'running|degraded'"
+SYSTEMD_PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd")
+
+
+def _debian_systemd(name: str, release: str) -> Platform:
+    return Platform(
+        name=name,
+        family="Debian",
+        service_manager="systemd",
+        image=lambda network: debian(name, release, SYSTEMD_PACKAGES, network, SYSTEMD_MORE),
+        command=systemd_command,
+        ready=SYSTEMD_READY,
+    )
+
+
+PLATFORMS = {
+    platform.name: platform
+    for platform in (
+        _debian_systemd("debian13-systemd", "trixie"),
+        _debian_systemd("debian12-systemd", "bookworm"),
+    )
+}
+# Short spellings for the command line.
+ALIASES = {"debian-systemd": "debian13-systemd"}
+DEFAULT = "debian13-systemd"
+
+
+def find(name: str) -> Platform:
+    """Return the platform of this name or short spelling; raise :class:`LabError` for any other."""
+    try:
+        return PLATFORMS[ALIASES.get(name, name)]
+    except KeyError:
+        known = ", ".join(sorted({*PLATFORMS, *ALIASES}))
+        raise LabError(f"unknown platform {name!r}; there are: {known}") from None
+
+
+def names() -> list[str]:
+    """Return all names and short spellings."""
+    return sorted({*PLATFORMS, *ALIASES})

@@ -1,0 +1,219 @@
+"""Targets: containers that behave like VMs. Made by :func:`create`, removed by :func:`destroy`."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab import cache, engine, images, network, platforms, ssh
+from lab.base import LABEL, PREFIX, STATE, LabError, run, say, succeeds, wait_for
+from lab.engine import docker
+from lab.platforms import Platform
+
+FOLDER = STATE / "targets"
+# Seconds from the start of the container to a shell by ssh.
+BOOT_TIMEOUT = 120
+# Names the lab uses for itself.
+RESERVED = {"cache"}
+
+# What a target may do where the engine can't give a container all privileges, because a capability is missing on the
+# machine itself. Docker and systemd work in it. The last but one is needed with cgroup version 1, harmless with 2.
+PRIVILEGES = (
+    *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE"),
+    *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
+    *("--security-opt=systempaths=unconfined", "--device-cgroup-rule=a *:* rwm"),
+    *("--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--cgroupns=host"),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target. ``groups`` are the inventory's; None keeps the target out of inventory/lab.yml."""
+
+    name: str
+    platform: str
+    address: str
+    groups: tuple[str, ...] | None = None
+
+    @property
+    def container(self) -> str:
+        """Return the name of its container."""
+        return container(self.name)
+
+
+def container(name: str) -> str:
+    """Return the name of a target's container."""
+    return f"{PREFIX}-{name}"
+
+
+def _volume(name: str) -> str:
+    return f"{PREFIX}-{name}-docker"
+
+
+def known() -> list[Target]:
+    """Return the targets there are, by name."""
+    found = []
+    for path in sorted(FOLDER.glob("*/target.json")):
+        data = json.loads(path.read_text())
+        groups = data.pop("groups")
+        found.append(Target(**data, groups=None if groups is None else tuple(groups)))
+    return found
+
+
+def find(name: str) -> Target | None:
+    """Return the target of this name, if the lab made one."""
+    return next((target for target in known() if target.name == name), None)
+
+
+def _write(target: Target) -> None:
+    folder = FOLDER / target.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "target.json").write_text(json.dumps(asdict(target), indent=1) + "\n")
+
+
+def exists(name: str) -> bool:
+    """Tell whether the container of a target is there, running or not."""
+    return bool(docker("ps", "-aq", "--filter", f"name=^{container(name)}$"))
+
+
+def answers(target: Target) -> bool:
+    """Tell whether a target gives a shell by ssh."""
+    return succeeds(*ssh.command(target.address, "true"), timeout=15)
+
+
+def privileges(image: str) -> tuple[str, ...]:
+    """Return the options that give a container what a VM may do, as far as this machine can."""
+    probe = ["run", "--rm", "--label", LABEL, "--network=none", "--privileged", image, "true"]
+    if succeeds("docker", *probe):
+        mode = "private" if engine.cgroup_version() == 2 else "host"  # noqa: PLR2004
+        volume = ("--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",) if mode == "host" else ()
+        return ("--privileged", f"--cgroupns={mode}", *volume)
+    return PRIVILEGES
+
+
+def create(name: str, platform: str = platforms.DEFAULT, groups: tuple[str, ...] | None = None) -> Target:
+    """Make a target, or bring an existing one up; return it when it gives a shell by ssh.
+
+    Raises :class:`LabError` if the name is taken by a target of another platform or can't be used.
+    """
+    kind = platforms.find(platform)
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name) or name in RESERVED:
+        raise LabError(f"{name!r} is no name for a target: lower-case letters, digits and hyphens")
+    engine.ensure()
+    old = find(name)
+    if old and old.platform != kind.name:
+        raise LabError(f"target {name} exists as {old.platform}; destroy it first")
+    if old and exists(name):
+        target = Target(name, old.platform, old.address, old.groups if groups is None else groups)
+        if docker("inspect", "--format", "{{.State.Running}}", target.container) != "true":
+            docker("start", target.container)
+    elif exists(name):
+        raise LabError(f"container {container(name)} exists, but this checkout did not make it")
+    else:
+        target = _make(name, kind, groups)
+    _write(target)
+    wait_until_ready(target)
+    return target
+
+
+def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
+    subnet = network.ensure()
+    proxy = cache.ensure(subnet)
+    image = kind.image(network.NAME)
+    say(f"starting target {name} ({kind.name})")
+    taken = [target.address for target in known()]
+    target = Target(name, kind.name, network.free_host(subnet, taken), groups)
+    docker("volume", "create", "--label", LABEL, _volume(name))
+    docker(
+        *("create", "--name", target.container, "--hostname", name, "--label", LABEL),
+        *("--restart", "always", "--network", network.NAME, "--ip", target.address),
+        *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - a mount in the target
+        *("--volume", f"{_volume(name)}:/var/lib/docker"),
+        *privileges(image),
+        *(image, platforms.INIT_PATH, *kind.command(engine.cgroup_version())),
+    )
+    _personalise(target, proxy, kind)
+    docker("start", target.container)
+    return target
+
+
+def _personalise(target: Target, proxy: str | None, kind: Platform) -> None:
+    """Put into a stopped container what makes it one VM among others."""
+    ssh.make_key(ssh.KEY, f"{PREFIX}-lab")
+    host_key = FOLDER / target.name / "ssh_host_ed25519_key"
+    host_key.unlink(missing_ok=True)
+    ssh.make_key(host_key, target.name)
+    ssh.pin(target.address, ssh.public(host_key))
+
+    def put(path: str, content: str, mode: int = 0o644, owner: int = 0) -> None:
+        images.put(target.container, path, content, mode, owner)
+
+    put("/etc/ssh/ssh_host_ed25519_key", host_key.read_text(), 0o600)
+    put("/etc/ssh/ssh_host_ed25519_key.pub", ssh.public(host_key) + "\n")
+    keys = f"/home/{platforms.USER}/.ssh/authorized_keys"
+    put(keys, ssh.public(ssh.KEY) + "\n", 0o600, platforms.USER_ID)
+    if kind.service_manager == "systemd":
+        put("/etc/machine-id", secrets.token_hex(16) + "\n", 0o444)
+    resolvers = network.nameservers()
+    if resolvers:
+        put(platforms.RESOLV_CONF_PATH, "".join(f"nameserver {a}\n" for a in resolvers))
+    if proxy and kind.family == "Debian":
+        put(cache.APT_CONF, cache.apt_conf(proxy))
+
+
+def wait_until_ready(target: Target) -> None:
+    """Wait until a target has booted and gives a shell by ssh."""
+    ready = ssh.command(target.address, platforms.find(target.platform).ready)
+    what = f"a shell by ssh on {target.name} ({target.address})"
+    wait_for(what, lambda: succeeds(*ready, timeout=60), BOOT_TIMEOUT)
+
+
+def restart(name: str, power_cut: bool = False) -> Target:
+    """Restart a target, cleanly or like a power cut, and wait until it is back."""
+    target = find(name)
+    if target is None:
+        raise LabError(f"there is no target {name}")
+    if power_cut:
+        docker("kill", target.container)
+        docker("start", target.container)
+    else:
+        run(*ssh.command(target.address, "sudo systemctl reboot || sudo reboot"), check=False)
+    wait_until_ready(target)
+    return target
+
+
+def destroy(name: str) -> None:
+    """Remove a target with all that is in it. A name that isn't there is no error."""
+    target = find(name)
+    if target is None:
+        return
+    if engine.answers():
+        docker("rm", "--force", "--volumes", target.container, check=False)
+        docker("volume", "rm", "--force", _volume(name), check=False)
+    ssh.pin(target.address, None)
+    shutil.rmtree(FOLDER / name)
+
+
+def connection(target: Target) -> dict[str, str]:
+    """Return the variables by which Ansible reaches a target."""
+    return {
+        "ansible_host": target.address,
+        "ansible_port": "22",
+        "ansible_user": platforms.USER,
+        "ansible_ssh_private_key_file": str(ssh.KEY),
+        "ansible_ssh_common_args": ssh.common_args(),
+    }
+
+
+def describe(target: Target) -> dict[str, object]:
+    """Return a target and its connection variables, for JSON."""
+    return {**asdict(target), "variables": connection(target)}
+
+
+def folder(name: str) -> Path:
+    """Return where the lab keeps what belongs to one target."""
+    return FOLDER / name
