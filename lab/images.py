@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import archive
@@ -17,6 +18,16 @@ from lab.engine import docker
 
 # Change it when this module makes other images of the same inputs.
 RECIPE = 1
+# Tells Debian's apt of the package cache; its name sorts after what the image brings, so that it goes before.
+APT_PROXY = "/etc/apt/apt.conf.d/99zz-lab-cache"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a container reaches packages: the engine's network, and the package cache's URL if there is one."""
+
+    network: str
+    proxy: str | None
 
 
 def digest(*inputs: object) -> str:
@@ -87,28 +98,37 @@ def _pulled(release: str) -> str:
     return docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", name)
 
 
-def build(name: str, base: str, script: str, files: dict[str, str], network: str) -> str:
+def build(name: str, base: str, script: str, files: dict[str, str], access: Access) -> str:
     """Return the image ``name`` that ``script`` (sh) makes of ``base``, built if it isn't there.
 
-    ``files`` are put into the image first, by absolute path. The script runs as root in a container on ``network``
-    rather than in ``docker build``, because BuildKit offers no user-defined network, so no package cache.
+    ``files`` are put into the image first, by absolute path. The script runs as root in a container rather than in
+    ``docker build``, because BuildKit offers no user-defined network, so no package cache.
     """
     image = f"{PREFIX}-lab/{name}:{digest(base, script, files)}"
     if exists(image):
         return image
     say(f"building {name}")
     container = docker(
-        *("create", "--label", LABEL, "--network", network, "--interactive"),
+        *("create", "--label", LABEL, "--network", access.network, "--interactive"),
         *(base, "/bin/sh", "-eux"),
     )
     try:
         for path, content in files.items():
             put(container, path, content)
+        if access.proxy:
+            use_cache(container, access)
+            script += f"\nrm -f {APT_PROXY}\n"
         docker("start", "--attach", "--interactive", container, stdin=script)
         docker("commit", "--change", f"LABEL {LABEL}", container, image)
     finally:
         docker("rm", "--force", "--volumes", container, check=False)
     return image
+
+
+def use_cache(container: str, access: Access) -> None:
+    """Let apt in a container use the package cache, if there is one."""
+    if access.proxy:
+        put(container, APT_PROXY, f'Acquire::http::Proxy "{access.proxy}";\n')
 
 
 def put(container: str, path: str, content: str, mode: int = 0o644, owner: int = 0) -> None:

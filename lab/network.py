@@ -17,6 +17,7 @@ CANDIDATES = [f"10.{number}.0.0/24" for number in range(211, 251)]
 # The first addresses are the gateway's and the package cache's.
 CACHE_HOST = 2
 FIRST_HOST = 10
+LAST_HOST = 127
 
 
 def free_subnet(taken: Iterable[str]) -> str:
@@ -31,9 +32,9 @@ def free_subnet(taken: Iterable[str]) -> str:
 def free_host(subnet: str, taken: Iterable[str]) -> str:
     """Return the first free address for a target."""
     used = set(taken)
-    for host in list(ipaddress.ip_network(subnet).hosts())[FIRST_HOST - 1 :]:
-        if str(host) not in used:
-            return str(host)
+    for number in range(FIRST_HOST, LAST_HOST + 1):
+        if host(subnet, number) not in used:
+            return host(subnet, number)
     raise LabError(f"no address is left in {subnet}")
 
 
@@ -56,7 +57,11 @@ def ensure() -> str:
     inspected = _inspect()
     if inspected is None:
         subnet = free_subnet(_taken())
-        docker("network", "create", "--label", LABEL, "--subnet", subnet, NAME)
+        # Targets have addresses of the first half; what needs none for long gets one of the other.
+        docker(
+            *("network", "create", "--label", LABEL, "--subnet", subnet),
+            *("--gateway", host(subnet, 1), "--ip-range", host(subnet, 128) + "/25", NAME),
+        )
         return subnet
     return str(inspected["IPAM"]["Config"][0]["Subnet"])
 

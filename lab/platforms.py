@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lab import images
 from lab.base import LabError
+from lab.images import Access
 
 USER = "operator"
 USER_ID = 1000
@@ -38,15 +39,15 @@ exec "$@"
 class Platform:
     """What distinguishes one kind of target from another.
 
-    ``image`` makes the image if need be and returns its name; its argument is the Docker network that reaches the
-    package archive. ``command`` returns what boots the target, given the engine's cgroup version (1 or 2). ``ready``
-    is a shell line that succeeds in a target that has booted; run by ssh as its user.
+    ``image`` makes the image if need be and returns its name; its argument is how a build reaches packages.
+    ``command`` returns what boots the target, given the engine's cgroup version (1 or 2). ``ready`` is a shell line
+    that succeeds in a target that has booted; run by ssh as its user.
     """
 
     name: str
     family: str
     service_manager: str
-    image: Callable[[str], str]
+    image: Callable[[Access], str]
     command: Callable[[int], list[str]]
     ready: str
 
@@ -97,7 +98,7 @@ apt-get -qq clean
 """
 
 
-def debian(name: str, release: str, packages: tuple[str, ...], network: str, more: str = ":") -> str:
+def debian(name: str, release: str, packages: tuple[str, ...], access: Access, more: str = ":") -> str:
     """Return a Debian image with sshd, the user and these packages; ``more`` is run at the end of its making."""
     script = DEBIAN_SCRIPT.format(
         packages=" ".join(sorted({*DEBIAN_PACKAGES, *packages})),
@@ -107,7 +108,7 @@ def debian(name: str, release: str, packages: tuple[str, ...], network: str, mor
         more=more,
     )
     files = {INIT_PATH: INIT}
-    return images.build(name, images.debian(release), script, files, network)
+    return images.build(name, images.debian(release), script, files, access)
 
 
 def systemd_command(cgroup: int) -> list[str]:
@@ -127,7 +128,7 @@ def _debian_systemd(name: str, release: str) -> Platform:
         name=name,
         family="Debian",
         service_manager="systemd",
-        image=lambda network: debian(name, release, SYSTEMD_PACKAGES, network, SYSTEMD_MORE),
+        image=lambda access: debian(name, release, SYSTEMD_PACKAGES, access, SYSTEMD_MORE),
         command=systemd_command,
         ready=SYSTEMD_READY,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import cache, engine, images, network, platforms, ssh
 from lab.base import LABEL, PREFIX, STATE, LabError, run, say, succeeds, wait_for
 from lab.engine import docker
+from lab.images import Access
 from lab.platforms import Platform
 
 FOLDER = STATE / "targets"
@@ -122,8 +123,8 @@ def create(name: str, platform: str = platforms.DEFAULT, groups: tuple[str, ...]
 
 def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
     subnet = network.ensure()
-    proxy = cache.ensure(subnet)
-    image = kind.image(network.NAME)
+    access = cache.ensure(subnet)
+    image = kind.image(access)
     say(f"starting target {name} ({kind.name})")
     taken = [target.address for target in known()]
     target = Target(name, kind.name, network.free_host(subnet, taken), groups)
@@ -136,12 +137,12 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
         *privileges(image),
         *(image, platforms.INIT_PATH, *kind.command(engine.cgroup_version())),
     )
-    _personalise(target, proxy, kind)
+    _personalise(target, access, kind)
     docker("start", target.container)
     return target
 
 
-def _personalise(target: Target, proxy: str | None, kind: Platform) -> None:
+def _personalise(target: Target, access: Access, kind: Platform) -> None:
     """Put into a stopped container what makes it one VM among others."""
     ssh.make_key(ssh.KEY, f"{PREFIX}-lab")
     host_key = FOLDER / target.name / "ssh_host_ed25519_key"
@@ -161,8 +162,8 @@ def _personalise(target: Target, proxy: str | None, kind: Platform) -> None:
     resolvers = network.nameservers()
     if resolvers:
         put(platforms.RESOLV_CONF_PATH, "".join(f"nameserver {a}\n" for a in resolvers))
-    if proxy and kind.family == "Debian":
-        put(cache.APT_CONF, cache.apt_conf(proxy))
+    if kind.family == "Debian":
+        images.use_cache(target.container, access)
 
 
 def wait_until_ready(target: Target) -> None:
@@ -170,6 +171,11 @@ def wait_until_ready(target: Target) -> None:
     ready = ssh.command(target.address, platforms.find(target.platform).ready)
     what = f"a shell by ssh on {target.name} ({target.address})"
     wait_for(what, lambda: succeeds(*ready, timeout=60), BOOT_TIMEOUT)
+
+
+def _started(target: Target) -> str:
+    """Return when a target was last started, as the engine writes it."""
+    return docker("inspect", "--format", "{{.State.StartedAt}}", target.container)
 
 
 def restart(name: str, power_cut: bool = False) -> Target:
@@ -181,7 +187,9 @@ def restart(name: str, power_cut: bool = False) -> Target:
         docker("kill", target.container)
         docker("start", target.container)
     else:
-        run(*ssh.command(target.address, "sudo systemctl reboot || sudo reboot"), check=False)
+        started = _started(target)
+        run(*ssh.command(target.address, "sudo reboot"), check=False)
+        wait_for(f"a reboot of {name}", lambda: _started(target) != started, BOOT_TIMEOUT)
     wait_until_ready(target)
     return target
 

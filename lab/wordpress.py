@@ -138,16 +138,14 @@ def archive(series: str) -> WordPress:
         return found
     say(f"making an archive of WordPress {series} from Debian's packages")
     engine.ensure()
-    subnet = network.ensure()
+    access = cache.ensure(network.ensure())
     container = docker(
-        *("create", "--label", LABEL, "--network", network.NAME),
+        *("create", "--label", LABEL, "--network", access.network),
         *("--env", f"VERSION={series}", "--env", f"RELEASES={' '.join(RELEASES)}"),
         *(images.debian(RELEASES[0]), "/bin/sh", "-euc", SCRIPT),
     )
     try:
-        proxy = cache.ensure(subnet)
-        if proxy:
-            images.put(container, cache.APT_CONF, cache.apt_conf(proxy))
+        images.use_cache(container, access)
         docker("start", "--attach", container)
         FOLDER.mkdir(parents=True, exist_ok=True)
         for line in docker("diff", container).splitlines():
