@@ -25,6 +25,7 @@ CONFIG = """\
 CacheDir: /var/cache/apt-cacher-ng
 LogDir: /var/log/apt-cacher-ng
 ReportPage:
+SocketPath:
 Port: {port}
 ForeGround: 1
 # Mirrors may listen anywhere, and https is passed through, uncached.

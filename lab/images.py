@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import archive
-from lab.base import LABEL, PREFIX, LabError, install, say
+from lab.base import LABEL, PREFIX, STATE, LabError, install, say
 from lab.engine import docker
 
 # Change it when this module makes other images of the same inputs.
 RECIPE = 1
+# Names the images that came from a registry, one a line, so that `down` removes these too.
+PULLED = STATE / "pulled"
 # Tells Debian's apt of the package cache; its name sorts after what the image brings, so that it goes before.
 APT_PROXY = "/etc/apt/apt.conf.d/99zz-lab-cache"
 
@@ -90,11 +92,15 @@ def _bootstrap(release: str, sources: str, options: list[str], image: str) -> No
 def _pulled(release: str) -> str:
     """Pull Debian's official image and return it by its digest."""
     name = f"debian:{release}-slim"
-    say(f"pulling {name}")
-    try:
-        docker("pull", "--quiet", name)
-    except LabError as error:
-        raise LabError(f"no Debian archive in this machine's apt, and no registry: {error}") from None
+    if not exists(name):
+        say(f"pulling {name}")
+        try:
+            docker("pull", "--quiet", name)
+        except LabError as error:
+            raise LabError(f"no Debian archive in this machine's apt, no registry: {error}") from None
+        STATE.mkdir(parents=True, exist_ok=True)
+        with PULLED.open("a") as file:
+            file.write(f"{name}\n")
     return docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", name)
 
 

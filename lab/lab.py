@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from lab import engine, inventory, targets, wordpress
+from lab import engine, images, inventory, targets, wordpress
 from lab.base import LABEL, STATE, LabError, say
 from lab.engine import docker
 
@@ -53,6 +53,8 @@ def down() -> None:
             found = list(dict.fromkeys(docker(*find, *own).split()))
             if found:
                 docker(*remove, *found)
+        if images.PULLED.exists():
+            docker("image", "rm", *images.PULLED.read_text().split(), check=False)
         engine.stop()
     inventory.PATH.unlink(missing_ok=True)
     shutil.rmtree(STATE, ignore_errors=True)

@@ -5,10 +5,10 @@ Another platform is another entry: a function that returns its image, and the co
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from lab import images
+from lab import alpine, images
 from lab.base import LabError
 from lab.images import Access
 
@@ -41,7 +41,11 @@ class Platform:
 
     ``image`` makes the image if need be and returns its name; its argument is how a build reaches packages.
     ``command`` returns what boots the target, given the engine's cgroup version (1 or 2). ``ready`` is a shell line
-    that succeeds in a target that has booted; run by ssh as its user.
+    that succeeds in a target that has booted; run by ssh as its user. ``become`` is the program by which its user
+    becomes root. ``limited`` are programs, by path, for targets on machines that lack a capability a VM has.
+
+    The image must have INIT at INIT_PATH, executable, an sshd that starts at boot and reads its host key from
+    /etc/ssh/ssh_host_ed25519_key, and USER with the id USER_ID and a folder ~/.ssh of its own.
     """
 
     name: str
@@ -50,13 +54,14 @@ class Platform:
     image: Callable[[Access], str]
     command: Callable[[int], list[str]]
     ready: str
+    become: str = "sudo"
+    limited: Mapping[str, str] = field(default_factory=dict)
 
 
 # What a VM of Debian's cloud image has, as far as this toolkit can tell the difference. python3-apt is one of them:
 # unattended-upgrades brings it there.
 DEBIAN_PACKAGES = (
     "ca-certificates",
-    "dbus",
     "iproute2",
     "iputils-ping",
     "kmod",
@@ -120,7 +125,7 @@ def systemd_command(cgroup: int) -> list[str]:
 # Units that need a console or a kernel of the target's own.
 SYSTEMD_MORE = "systemctl mask -q console-getty.service getty@.service systemd-modules-load.service"
 SYSTEMD_READY = "systemctl is-system-running --wait | grep -Eqx 'running|degraded'"
-SYSTEMD_PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd")
+SYSTEMD_PACKAGES = ("dbus", "systemd", "systemd-sysv", "libpam-systemd")
 
 
 def _debian_systemd(name: str, release: str) -> Platform:
@@ -134,11 +139,47 @@ def _debian_systemd(name: str, release: str) -> Platform:
     )
 
 
+# OpenRC under sysvinit's init, as Debian packages it. No console is there for a getty.
+OPENRC_PACKAGES = ("openrc", "sysvinit-core")
+OPENRC_MORE = "sed -i '/getty/d; /sulogin/d' /etc/inittab"
+# Docker's script for this init raises limits, and gives up where it must not. Only CAP_SYS_RESOURCE allows it: where
+# the machine itself lacks that, the script is told to go on. invoke-rc.d(8) asks this program before the first start.
+OPENRC_LIMITED = {
+    "/usr/sbin/policy-rc.d": r"""#!/bin/sh
+[ ! -f /etc/init.d/docker ] || sed -Ei 's/^(\s*ulimit [^|]*)$/\1 || true/' /etc/init.d/docker
+""",
+}
+# Debian's init goes to its runlevel 2, which OpenRC calls default.
+OPENRC_READY = 'test "$(rc-status --runlevel)" = default && test ! -e /run/openrc/rc.starting'
+
+
+def _debian_openrc(name: str, release: str) -> Platform:
+    return Platform(
+        name=name,
+        family="Debian",
+        service_manager="openrc",
+        image=lambda access: debian(name, release, OPENRC_PACKAGES, access, OPENRC_MORE),
+        command=lambda _: ["/sbin/init"],
+        ready=OPENRC_READY,
+        limited=OPENRC_LIMITED,
+    )
+
+
 PLATFORMS = {
     platform.name: platform
     for platform in (
         _debian_systemd("debian13-systemd", "trixie"),
         _debian_systemd("debian12-systemd", "bookworm"),
+        Platform(
+            name="alpine",
+            family="Alpine",
+            service_manager="openrc",
+            image=lambda access: alpine.image(access, USER, USER_ID, (INIT_PATH, INIT)),
+            command=lambda _: list(alpine.COMMAND),
+            ready=alpine.READY,
+            become="doas",
+        ),
+        _debian_openrc("debian-openrc", "trixie"),
     )
 }
 # Short spellings for the command line.

@@ -128,16 +128,19 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
     say(f"starting target {name} ({kind.name})")
     taken = [target.address for target in known()]
     target = Target(name, kind.name, network.free_host(subnet, taken), groups)
+    granted = privileges(image)
     docker("volume", "create", "--label", LABEL, _volume(name))
     docker(
         *("create", "--name", target.container, "--hostname", name, "--label", LABEL),
         *("--restart", "always", "--network", network.NAME, "--ip", target.address),
         *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - a mount in the target
         *("--volume", f"{_volume(name)}:/var/lib/docker"),
-        *privileges(image),
+        *granted,
         *(image, platforms.INIT_PATH, *kind.command(engine.cgroup_version())),
     )
     _personalise(target, access, kind)
+    for path, content in kind.limited.items() if granted == PRIVILEGES else ():
+        images.put(target.container, path, content, 0o755)
     docker("start", target.container)
     return target
 
@@ -188,7 +191,8 @@ def restart(name: str, power_cut: bool = False) -> Target:
         docker("start", target.container)
     else:
         started = _started(target)
-        run(*ssh.command(target.address, "sudo reboot"), check=False)
+        become = platforms.find(target.platform).become
+        run(*ssh.command(target.address, f"{become} reboot"), check=False)
         wait_for(f"a reboot of {name}", lambda: _started(target) != started, BOOT_TIMEOUT)
     wait_until_ready(target)
     return target
@@ -208,7 +212,9 @@ def destroy(name: str) -> None:
 
 def connection(target: Target) -> dict[str, str]:
     """Return the variables by which Ansible reaches a target."""
+    become = {"doas": "community.general.doas"}.get(platforms.find(target.platform).become)
     return {
+        **({"ansible_become_method": become} if become else {}),
         "ansible_host": target.address,
         "ansible_port": "22",
         "ansible_user": platforms.USER,
