@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.playbook.task import Task as AnsibleTask
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "tasks").is_dir())
@@ -67,6 +68,14 @@ def files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+KEYWORDS = {*AnsibleTask.fattributes, *BLOCKS, "local_action"}
+
+
+def module_of(task: dict[str, Any]) -> str | None:
+    """Return the name of a task's module; none for a block."""
+    return next((key for key in task if key not in KEYWORDS and not key.startswith("with_")), None)
+
+
 @dataclass(frozen=True)
 class Task:
     """A task, handler or block, where it stands, and what it inherits."""
@@ -85,8 +94,7 @@ class Task:
 
     @property
     def module(self) -> str | None:
-        """The fully qualified name of its module; none for a block."""
-        return next((key for key in self.content if "." in key), None)
+        return module_of(self.content)
 
     @property
     def arguments(self) -> Any:

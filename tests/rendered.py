@@ -1,0 +1,395 @@
+"""Every file that the roles write, for every platform and provider, made by one run of ansible-playbook.
+
+The roles run as they are, with their own defaults, vars, loops and conditions and with the playbooks' derived
+variables, but for two changes: what a role writes goes to a folder here, and whatever would look at a host or change
+it does nothing. So Ansible's own templating makes each file, and the tests can hand it to the program that reads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.repository import BLOCKS, ROLES, ROOT, load, module_of
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a host's facts say of its system."""
+
+    name: str
+    family: str
+    version: str
+    codename: str
+    manager: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        major = self.version.split(".")[0]
+        return {
+            "os_family": self.family,
+            "distribution": self.family,
+            "distribution_release": self.codename,
+            "distribution_version": self.version,
+            # Ansible takes the first number; Alpine's releases are told by two.
+            "distribution_major_version": major,
+            "service_mgr": self.manager,
+            "pkg_mgr": "apk" if self.family == "Alpine" else "apt",
+            "architecture": "x86_64",
+            "processor_nproc": 2,
+            "processor_vcpus": 2,
+            "memtotal_mb": 4096,
+            "default_ipv4": {"address": "192.0.2.7", "interface": "eth0"},
+            "default_ipv6": {},
+            "all_ipv4_addresses": ["192.0.2.7"],
+            "hostname": self.name,
+            "nodename": self.name,
+            "fqdn": f"{self.name}.example.test",
+            "python_version": "3.13.0",
+            "python": {"version": {"major": 3, "minor": 13}},
+            "kernel": "6.12.0",
+            "mounts": [],
+            "packages": {},
+            "services": {},
+            "user_id": "root",
+            "user_uid": 0,
+            "env": {},
+            "date_time": {"epoch": "1790000000"},
+            "virtualization_type": "kvm",
+        }
+
+
+PLATFORMS = [
+    Platform("debian13-systemd", "Debian", "13", "trixie", "systemd"),
+    Platform("debian12-systemd", "Debian", "12", "bookworm", "systemd"),
+    Platform("debian13-openrc", "Debian", "13", "trixie", "openrc"),
+    Platform("alpine322", "Alpine", "3.22.5", "", "openrc"),
+    Platform("alpine323", "Alpine", "3.23.6", "", "openrc"),
+    Platform("alpine324", "Alpine", "3.24.0", "", "openrc"),
+]
+
+# Not valid anywhere unless it is quoted as it must be: what a password or a title may hold.
+AWKWARD = 'it\'s "50 %" $HOME \\ #1; <é> & `x` {'
+SECRETS = {
+    name: f"{AWKWARD} {name} secret"
+    for name in ("captain", "mate", "database", "cache", "ftp", "salt-seed-of-the-blog", "journal-captain")
+}
+SITES: list[dict[str, Any]] = [
+    {
+        "name": "blog",
+        "type": "wordpress",
+        "domain": "blog.example.test",
+        "aliases": ["www.blog.example.test"],
+        "title": f"The captain's log: {AWKWARD}",
+        "timezone": "Europe/Berlin",
+        "admin": {"name": "captain", "email": "captain@example.test", "password": SECRETS["captain"]},
+        "users": [
+            {
+                "name": "mate",
+                "email": "mate@example.test",
+                "role": "editor",
+                "password": SECRETS["mate"],
+            }
+        ],
+        "database_password": SECRETS["database"],
+        "cache_password": SECRETS["cache"],
+        "ftp_password": SECRETS["ftp"],
+        "salt_seed": SECRETS["salt-seed-of-the-blog"],
+    },
+    {
+        "name": "journal",
+        "type": "wordpress",
+        "domain": "journal.example.test",
+        "title": "Journal",
+        "replicas": 2,
+        "admin": {
+            "name": "keeper",
+            "email": "keeper@example.test",
+            "password": SECRETS["journal-captain"],
+        },
+    },
+    {
+        "name": "docs",
+        "type": "static",
+        "domain": "docs.example.test",
+        "source": {"folder": str(ROOT / "tests/data")},
+    },
+    {
+        "name": "manual",
+        "type": "static",
+        "domain": "manual.example.test",
+        "source": {"folder": str(ROOT / "tests/data")},
+        "server": "http-server",
+    },
+]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One way to be served: a platform, a provider, and whether database and cache are on another host."""
+
+    platform: Platform
+    provider: str
+    apart: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.platform.name}-{self.provider}{'-apart' if self.apart else ''}"
+
+
+HOSTS = [Host(platform, provider) for platform in PLATFORMS for provider in ("compose", "native")]
+HOSTS.append(Host(PLATFORMS[0], "native", apart=True))
+
+# In the order of a run; those that others bring in come along with them.
+ORDER = [
+    "host_baseline",
+    "docker_engine",
+    "tls_certificate",
+    "mariadb",
+    "redis_cache",
+    "static_site",
+    "php_fpm_wordpress",
+    "nginx_tls",
+    "ftp",
+]
+SERVES = {"container_stack", "service_unit"}
+
+
+def claims(role: str, platform: Platform) -> bool:
+    """Tell whether a role says that it runs on a platform, in meta/main.yml."""
+    claimed = load(ROOT / "roles" / role / "meta/main.yml")["galaxy_info"]["platforms"]
+    versions = {entry["name"]: entry.get("versions", ["all"]) for entry in claimed}
+    if platform.family not in versions:
+        return False
+    own = {"all", platform.codename, platform.version.rpartition(".")[0] or platform.version}
+    return bool(own & {str(version) for version in versions[platform.family]})
+
+
+def runs(role: str, host: Host) -> bool:
+    """Tell whether a role has anything to do on a host."""
+    folder = ROOT / "roles" / role
+    if not folder.exists() or not claims(role, host.platform):
+        return False
+    if role == "docker_engine":
+        return host.provider == "compose"
+    # The stack needs an Engine.
+    if host.provider == "compose" and not claims("docker_engine", host.platform):
+        return False
+    if host.apart and role in ("mariadb", "redis_cache"):
+        return False
+    providers = {path.stem for path in (folder / "tasks").glob("*.yml")} & {"compose", "native"}
+    return not providers or host.provider in providers
+
+
+def supported() -> list[Host]:
+    """Return the hosts that sites can be served from."""
+    return [host for host in HOSTS if runs("nginx_tls", host)]
+
+
+# What is done as it is written; all else is stood in for.
+REAL = {
+    "set_fact",
+    "include_vars",
+    "include_tasks",
+    "import_tasks",
+    "include_role",
+    "import_role",
+    "template",
+}
+# How and where a task runs, which is here and now.
+DROPPED = {
+    "notify",
+    "become",
+    "become_user",
+    "delegate_to",
+    "delegate_facts",
+    "run_once",
+    "check_mode",
+    "async",
+    "poll",
+    "until",
+    "retries",
+    "delay",
+    "changed_when",
+    "failed_when",
+    "environment",
+    "throttle",
+    "ignore_errors",
+    "rescue",
+}
+
+
+def _stood_in(task: dict[str, Any], asked: Counter[str]) -> dict[str, Any] | None:
+    """Return a task as it is run here; none if it has nothing to do here.
+
+    ``asked`` tells how often each word stands in the role's files.
+    """
+    kept = {key: value for key, value in task.items() if key not in DROPPED}
+    if "block" in kept:
+        for key in BLOCKS:
+            if key in kept:
+                kept[key] = stood_in(kept[key], asked)
+        return kept if kept["block"] else None
+    module = module_of(kept)
+    if module is None:
+        return kept
+    short = module.rsplit(".", 1)[-1]
+    if short == "meta":
+        return None
+    arguments = kept.pop(module)
+    if short in REAL:
+        if short == "template":
+            arguments = {key: value for key, value in arguments.items() if key != "validate"}
+        return {**kept, module: arguments}
+    if short == "copy":
+        # By its short name, which the test's own plugin answers to.
+        return {**kept, "copy": {key: value for key, value in arguments.items() if key != "validate"}}
+    # Only an answer that someone asks for is worth the time.
+    return {**kept, "stand_in": {}} if asked[str(kept.get("register"))] > 1 else None
+
+
+def stood_in(tasks: list[dict[str, Any]] | None, asked: Counter[str]) -> list[dict[str, Any]]:
+    """Return tasks as they are run here."""
+    return [done for task in tasks or [] if (done := _stood_in(task, asked)) is not None]
+
+
+def _write_roles(folder: Path) -> None:
+    # A role may ask what another one has answered.
+    sources = [path for role in ROLES for part in ("tasks", "templates", "vars") for path in (role / part).rglob("*")]
+    texts = [path.read_text(encoding="utf-8") for path in sources if path.is_file()]
+    asked = Counter(re.findall(r"\w+", "\n".join(texts)))
+    for role in ROLES:
+        copied = folder / role.name
+        for path in role.iterdir():
+            if path.name in ("tasks", "handlers"):
+                continue
+            copied.mkdir(parents=True, exist_ok=True)
+            (copied / path.name).symlink_to(path)
+        for path in role.glob("tasks/**/*.yml"):
+            target = copied / path.relative_to(role)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(yaml.safe_dump(stood_in(load(path), asked), sort_keys=False))
+
+
+def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
+    facts = {name: f"{{{{ facts['{name}'] }}}}" for name in PLATFORMS[0].facts}
+    every = {"hosts": "all", "gather_facts": False}
+    plays: list[dict[str, Any]] = [{**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]}]
+    for role in ORDER:
+        names = [host.name for host in hosts if runs(role, host)]
+        if names:
+            plays.append(
+                {
+                    **every,
+                    "hosts": ",".join(names),
+                    "ignore_errors": True,
+                    "vars_files": [str(ROOT / "playbooks/vars/derived.yml")],
+                    "roles": [role],
+                }
+            )
+    return plays
+
+
+def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
+    variables = {
+        host.name: {
+            "facts": host.platform.facts,
+            "slipway_provider": host.provider,
+            "slipway_sites": SITES,
+            "slipway_state_dir": str(folder / "state"),
+            "slipway_address": f"192.0.2.{number}",
+        }
+        for number, host in enumerate(hosts, 1)
+    }
+    everyone: dict[str, Any] = {host.name: {} for host in hosts}
+    groups: dict[str, Any] = {name: {"hosts": everyone} for name in ("docker_hosts", "web", "php", "ftp", "static")}
+    together: dict[str, Any] = {host.name: {} for host in hosts if not host.apart}
+    groups |= {name: {"hosts": together} for name in ("database", "cache")}
+    return {"all": {"hosts": variables, "children": groups}}
+
+
+CONFIGURATION = f"""\
+[defaults]
+roles_path = roles
+filter_plugins = {ROOT}/plugins/filter
+lookup_plugins = {ROOT}/plugins/lookup
+test_plugins = {ROOT}/plugins/test
+action_plugins = {DATA}/action_plugins
+callback_plugins = {DATA}/callback_plugins
+callbacks_enabled = failures
+inject_facts_as_vars = False
+gathering = explicit
+forks = 4
+localhost_warning = False
+deprecation_warnings = False
+"""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a run made: a folder for each host, and what failed."""
+
+    folder: Path
+
+    def root(self, host: Host) -> Path:
+        return self.folder / "hosts" / host.name
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text()
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        path = self.folder / "failures"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _run(folder: Path) -> None:
+    hosts = supported()
+    _write_roles(folder / "roles")
+    inventory = folder / "inventory"
+    inventory.mkdir()
+    (inventory / "group_vars").symlink_to(ROOT / "inventory/group_vars")
+    (inventory / "hosts.json").write_text(json.dumps(_inventory(hosts, folder)))
+    (folder / "site.yml").write_text(json.dumps(_playbook(hosts)))
+    (folder / "ansible.cfg").write_text(CONFIGURATION)
+    with (folder / "output").open("w") as output:
+        subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-playbook"), "-c", "local", "-i", str(inventory), "site.yml"],
+            cwd=folder,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+                "RENDER_ROOT": str(folder / "hosts"),
+                "RENDER_FAILURES": str(folder / "failures"),
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+
+
+def render(shared: Path) -> Rendered:
+    """Return what the roles write; the first of several test processes makes it for all of them."""
+    folder = shared / "rendered"
+    with (shared / "rendered.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _run(folder)
+            (folder / "done").touch()
+    return Rendered(folder)
