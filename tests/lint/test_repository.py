@@ -99,7 +99,7 @@ def test_no_folder_of_tests_is_empty(folder: Path) -> None:
 
 
 # Ansible runs modules by itself, and files of a role get their mode where they are put.
-NOT_RUN_HERE = {"modules", "module_utils", "templates", "files"}
+NOT_RUN_HERE = {"modules", "module_utils", "library", "templates", "files"}
 
 
 def test_programs_are_executable_and_texts_are_not() -> None:

@@ -1,0 +1,99 @@
+"""Image tags and Compose files: what is built or recreated again, and when."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from plugins.filter.container_stack import fragment, image_tag
+
+BASE = "slipway/base:trixie"
+CONTEXT = [{"dest": "entry.sh", "content": "exec true", "mode": "0755"}, {"dest": "b", "content": "2"}]
+
+
+def test_the_same_image_has_the_same_tag_whatever_the_order() -> None:
+    tag = image_tag(BASE, "FROM x", CONTEXT)
+    assert image_tag(BASE, "FROM x", CONTEXT[::-1]) == tag
+    assert len(tag) == 12
+    assert int(tag, 16)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("slipway/base:forky", "FROM x", CONTEXT, ""),
+        (BASE, "FROM y", CONTEXT, ""),
+        (BASE, "FROM x", CONTEXT[:1], ""),
+        (BASE, "FROM x", [{**CONTEXT[0], "mode": "0644"}, CONTEXT[1]], ""),
+        (BASE, "FROM x", CONTEXT, "2026-11-24"),
+    ],
+    ids=["base", "Dockerfile", "file", "mode", "refresh"],
+)
+def test_whatever_goes_into_an_image_gives_it_another_tag(changed: tuple[Any, ...]) -> None:
+    assert image_tag(*changed) != image_tag(BASE, "FROM x", CONTEXT)
+
+
+def declaration(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "web",
+        "dockerfile": "FROM x",
+        "files": [
+            {"dest": "all.conf", "content": "1", "services": ["one", "two"]},
+            {"dest": "two.conf", "content": "1", "services": ["two"]},
+        ],
+        "secrets": [{"name": "key", "content": "correct-horse"}],
+        "volumes": [{"name": "data"}, {"name": "nfs", "driver_opts": {"type": "nfs"}}],
+        "services": {"one": {"user": "1:1", "secrets": ["key"]}, "two": {"read_only": False}},
+        **changes,
+    }
+
+
+def made(**changes: Any) -> dict[str, Any]:
+    return fragment(declaration(**changes), "slipway/web:1", BASE, "/stack", "/volumes", "slipway")
+
+
+def labels(result: dict[str, Any]) -> dict[str, str]:
+    return {name: service["labels"]["slipway.content"] for name, service in result["services"].items()}
+
+
+def test_only_the_containers_that_use_a_changed_file_are_recreated() -> None:
+    files = declaration()["files"]
+    before, after = labels(made()), labels(made(files=[files[0], {**files[1], "content": "2"}]))
+    assert after["one"] == before["one"]
+    assert after["two"] != before["two"]
+
+
+def test_a_changed_secret_recreates_the_containers_that_read_it() -> None:
+    before, after = labels(made()), labels(made(secrets=[{"name": "key", "content": "battery-staple"}]))
+    assert after["one"] != before["one"]
+    assert after["two"] == before["two"]
+
+
+def test_no_secret_is_in_the_compose_file() -> None:
+    assert "correct-horse" not in json.dumps(made())
+    assert made()["secrets"] == {"key": {"file": "/stack/secrets/key"}}
+
+
+def test_every_container_is_locked_down_unless_it_says_otherwise() -> None:
+    services = made()["services"]
+    assert services["one"]["read_only"] is True
+    assert services["two"]["read_only"] is False
+    for service in services.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] == 256
+        assert service["restart"] == "unless-stopped"
+
+
+def test_volumes_lie_in_their_folders_or_where_their_driver_puts_them() -> None:
+    volumes = made()["volumes"]
+    assert volumes["data"]["driver_opts"]["device"] == "/volumes/data"
+    assert volumes["data"]["name"] == "slipway_data"
+    assert volumes["nfs"]["driver_opts"] == {"type": "nfs"}
+
+
+def test_without_volumes_and_secrets_there_are_none() -> None:
+    result = made(volumes=[], secrets=[], services={"one": {}})
+    assert result.keys() == {"services"}

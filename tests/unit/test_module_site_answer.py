@@ -1,0 +1,136 @@
+"""Asking a site over verified HTTPS, against a real server with a certificate of an authority made here."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from plugins.modules.site_answer import ask
+
+DOMAIN = "blog.example.test"
+PAGE = "<html><head><title>\n The captain's log </title></head></html>"
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _authority(folder: Path, name: str) -> tuple[Path, ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(_name(name), _name(name), key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.crt"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return path, key, certificate
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    ca: Path
+    other_ca: Path
+    certificate: Path
+    not_after: datetime
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        known = self.path == "/" and self.headers["Host"].startswith(DOMAIN)
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(PAGE.encode() if known else b"")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tls")
+    ca, ca_key, ca_certificate = _authority(folder, "authority")
+    other, _, _ = _authority(folder, "stranger")
+    key = ec.generate_private_key(ec.SECP256R1())
+    not_after = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
+    certificate = (
+        x509.CertificateBuilder(ca_certificate.subject, _name(DOMAIN), key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
+        .not_valid_after(not_after)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(DOMAIN)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    path = folder / "leaf.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    http = HTTPServer(("127.0.0.1", 0), Page)
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield Server(http.server_port, ca, other, path, not_after)
+    http.shutdown()
+    http.server_close()
+
+
+def test_it_brings_the_page_and_its_certificate(server: Server) -> None:
+    answer = ask("127.0.0.1", server.port, DOMAIN, "/", str(server.ca))
+    assert answer["status"] == 200
+    assert answer["title"] == "The captain's log"
+    assert answer["not_after"] == server.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
+    # As others see it.
+    command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", str(server.certificate)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip().endswith(f"={answer['fingerprint']}")
+
+
+def test_it_tells_the_status_of_a_page_that_is_not_there(server: Server) -> None:
+    assert ask("127.0.0.1", server.port, DOMAIN, "/nowhere", str(server.ca))["status"] == 404
+
+
+def test_it_trusts_no_other_authority(server: Server) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask("127.0.0.1", server.port, DOMAIN, "/", str(server.other_ca))
+
+
+def test_it_takes_no_certificate_of_another_name(server: Server) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask("127.0.0.1", server.port, "other.example.test", "/", str(server.ca))
+
+
+def test_no_server_is_an_error_of_the_system(server: Server) -> None:
+    del server
+    with pytest.raises(OSError, match="refused"):
+        ask("127.0.0.1", 1, DOMAIN, "/", None)
