@@ -13,10 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Everything the lab keeps between two calls; `down` removes it.
 STATE = ROOT / ".slipway" / "lab"
-# Starts the name of every container, volume, network and image. A second checkout on one machine needs another.
+# Starts the name of every container, volume, network and image. A second checkout on one engine needs another.
 PREFIX = os.environ.get("SLIPWAY_LAB_PREFIX", "slipway")
 # Marks what belongs to this lab, so that `down` finds it all and nothing else.
 LABEL = f"slipway.lab={PREFIX}"
+# Tells which checkout a container is of.
+ROOT_LABEL = "slipway.lab.root"
 
 
 class LabError(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from lab import archive, images, network
-from lab.base import LABEL, PREFIX, STATE, LabError, say, succeeds
+from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, LabError, say, succeeds
 from lab.engine import docker
 from lab.images import Access
 
@@ -85,7 +85,8 @@ def _start(address: str, direct: Access) -> None:
     docker("volume", "create", "--label", LABEL, VOLUME)
     say("starting the package cache")
     docker(
-        *("run", "--detach", "--name", CONTAINER, "--label", LABEL, "--restart", "always"),
+        *("run", "--detach", "--name", CONTAINER, "--restart", "always"),
+        *("--label", LABEL, "--label", f"{ROOT_LABEL}={ROOT}"),
         *("--network", network.NAME, "--ip", address, "--user", "apt-cacher-ng"),
         *("--init", "--volume", f"{VOLUME}:/var/cache/apt-cacher-ng"),
         *(image, *COMMAND),

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from lab.base import LABEL, STATE, LabError, install, run, say, succeeds, wait_for
+from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, LabError, install, run, say, succeeds, wait_for
 
 PID_FILE = STATE / "dockerd.pid"
 LOG_FILE = STATE / "dockerd.log"
@@ -98,6 +98,15 @@ def stop() -> None:
     say("stopping dockerd")
     os.kill(pid, signal.SIGTERM)
     wait_for("the end of dockerd", lambda: our_pid() is None, STOP_TIMEOUT)
+
+
+def refuse_foreign() -> None:
+    """Raise :class:`LabError` if another checkout has a lab of the same prefix on this engine."""
+    label = f'{{{{.Label "{ROOT_LABEL}"}}}}'
+    roots = docker("ps", "--all", "--filter", f"label={LABEL}", "--format", label).splitlines()
+    foreign = sorted({root for root in roots if root and root != str(ROOT)})
+    if foreign:
+        raise LabError(f"the lab of {foreign[0]} has these names: set SLIPWAY_LAB_PREFIX to another word than {PREFIX}")
 
 
 def cgroup_version() -> int:

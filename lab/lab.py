@@ -45,9 +45,12 @@ def destroy(name: str) -> None:
 
 def down() -> None:
     """Remove everything the lab made on this machine; stop the engine if the lab started it."""
+    up = engine.answers()
+    if up:
+        engine.refuse_foreign()
     for target in targets.known():
         targets.destroy(target.name)
-    if engine.answers():
+    if up:
         own = ("--quiet", "--filter", f"label={LABEL}")
         for find, remove in REMOVALS:
             found = list(dict.fromkeys(docker(*find, *own).split()))

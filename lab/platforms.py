@@ -31,6 +31,10 @@ done
 if [ -s {RESOLV_CONF_PATH} ]; then
     mv {RESOLV_CONF_PATH} /etc/resolv.conf
 fi
+# A VM has a clock and a kernel of its own; a container would change those of the machine it runs on.
+if setpriv --bounding-set -sys_time,-sys_module true 2>/dev/null; then
+    exec setpriv --bounding-set -sys_time,-sys_module "$@"
+fi
 exec "$@"
 """
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab import cache, engine, images, network, platforms, ssh
-from lab.base import LABEL, PREFIX, STATE, LabError, run, say, succeeds, wait_for
+from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, LabError, run, say, succeeds, wait_for
 from lab.engine import docker
 from lab.images import Access
 from lab.platforms import Platform
@@ -24,7 +24,7 @@ RESERVED = {"cache"}
 # What a target may do where the engine can't give a container all privileges, because a capability is missing on the
 # machine itself. Docker and systemd work in it. The last but one is needed with cgroup version 1, harmless with 2.
 PRIVILEGES = (
-    *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE"),
+    *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--cap-drop=SYS_TIME", "--cap-drop=SYS_MODULE"),
     *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
     *("--security-opt=systempaths=unconfined", "--device-cgroup-rule=a *:* rwm"),
     *("--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--cgroupns=host"),
@@ -105,6 +105,7 @@ def create(name: str, platform: str = platforms.DEFAULT, groups: tuple[str, ...]
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name) or name in RESERVED:
         raise LabError(f"{name!r} is no name for a target: lower-case letters, digits and hyphens")
     engine.ensure()
+    engine.refuse_foreign()
     old = find(name)
     if old and old.platform != kind.name:
         raise LabError(f"target {name} exists as {old.platform}; destroy it first")
@@ -113,7 +114,9 @@ def create(name: str, platform: str = platforms.DEFAULT, groups: tuple[str, ...]
         if docker("inspect", "--format", "{{.State.Running}}", target.container) != "true":
             docker("start", target.container)
     elif exists(name):
-        raise LabError(f"container {container(name)} exists, but this checkout did not make it")
+        raise LabError(
+            f"container {container(name)} exists, but is not known here: remove it with `python -m lab down`"
+        )
     else:
         target = _make(name, kind, groups)
     _write(target)
@@ -131,7 +134,8 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
     granted = privileges(image)
     docker("volume", "create", "--label", LABEL, _volume(name))
     docker(
-        *("create", "--name", target.container, "--hostname", name, "--label", LABEL),
+        *("create", "--name", target.container, "--hostname", name),
+        *("--label", LABEL, "--label", f"{ROOT_LABEL}={ROOT}"),
         *("--restart", "always", "--network", network.NAME, "--ip", target.address),
         *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - a mount in the target
         *("--volume", f"{_volume(name)}:/var/lib/docker"),
