@@ -115,7 +115,8 @@ def tasks_of(path: Path) -> list[Task]:
 
 
 def _is_play(entry: Any) -> bool:
-    return isinstance(entry, dict) and ("hosts" in entry or "ansible.builtin.import_playbook" in entry)
+    plays = {"hosts", "import_playbook", "ansible.builtin.import_playbook"}
+    return isinstance(entry, dict) and bool(plays & entry.keys())
 
 
 def playbooks() -> list[Path]:

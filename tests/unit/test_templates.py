@@ -105,11 +105,13 @@ def give_certificates(stage: Stage) -> None:
     subprocess.run(
         [*shlex.split(command), "-out", str(made[0]), "-keyout", str(made[1])], capture_output=True, check=True
     )
+    # As nginx and vsftpd name them.
+    asked = re.compile(r"^\s*(?:ssl_certificate|rsa_cert_file|rsa_private)(_key|_key_file)?[ =]([^;\s]+)", re.MULTILINE)
     for conf in stage.files(r".*\.conf"):
-        for kind, path in re.findall(r"ssl_certificate(_key)? ([^;]+);", conf.read_text()):
+        for key, path in asked.findall(conf.read_text()):
             target = stage.outside / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(made[1] if kind else made[0], target)
+            shutil.copy(made[1] if key else made[0], target)
     for path in made:
         path.unlink()
 
@@ -264,6 +266,7 @@ def _vsftpd(stage: Stage, host: Host) -> list[str]:
             if name.endswith("_enable") and value not in ("YES", "NO"):
                 lines.append(f"{path.name}: {line!r} is neither YES nor NO")
     vsftpd = program(stage, host, "vsftpd")
+    give_certificates(stage)
     for path in stage.files(CHECKS["vsftpd"][0]):
         stage.turn(path)
         # It answers on its standard input; without a client there it ends right after its options.
