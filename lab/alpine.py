@@ -36,11 +36,20 @@ COMMAND = ("/sbin/init",)
 READY = '[ "$(rc-status --runlevel)" = default ] && [ ! -e /run/openrc/rc.starting ]'
 
 SCRIPT = """\
-# An image has none of the services a VM starts; busybox's own, OpenRC's own and sshd are all there is.
 apk add --quiet {packages}
-for service in bootmisc hostname networking seedrng swclock sysctl syslog; do rc-update --quiet add "$service" boot; done
-for service in crond sshd; do rc-update --quiet add "$service" default; done
-for service in killprocs savecache; do rc-update --quiet add "$service" shutdown; done
+# An image starts nothing. osclock leaves the clock alone, which is the one of the machine the lab runs on: swclock
+# would set it back to the date of a file.
+enable() {{
+    level=$1
+    shift
+    for service; do rc-update --quiet add "$service" "$level"; done
+}}
+enable boot bootmisc hostname networking osclock seedrng sysctl syslog
+enable default crond sshd
+enable shutdown killprocs savecache
+printf 'clock_hctosys="NO"\\nclock_systohc="NO"\\n' >>/etc/conf.d/hwclock
+# Neither are settings of the whole kernel a container's own.
+sed -Ei '/^(kernel|fs)[.]/d' /usr/lib/sysctl.d/*.conf
 printf 'auto lo\\niface lo inet loopback\\n\\nauto eth0\\niface eth0 inet manual\\n' >/etc/network/interfaces
 # A container has no terminals.
 sed -i '/^tty/d' /etc/inittab
@@ -52,8 +61,8 @@ sed -i 's|^\\([^#].*/community\\)$|#\\1|' /etc/apk/repositories
 addgroup -g {uid} {user}
 adduser -D -u {uid} -G {user} -s /bin/sh {user}
 addgroup {user} wheel
-# As cloud-init leaves it: no password, and yet not locked, because sshd refuses keys of locked accounts.
-sed -i 's/^{user}:!/{user}:*/' /etc/shadow
+# As cloud-init leaves them: no password, and yet not locked, because sshd refuses keys of locked accounts.
+sed -Ei 's/^({user}|root):[^:]*/\\1:*/' /etc/shadow
 echo 'permit nopass {user}' >>/etc/doas.conf
 install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
 chmod 755 {init}

@@ -53,11 +53,9 @@ def _download() -> None:
     """Fetch the wheels, unless they are there. The hashes are checked by pip."""
     WHEELS.mkdir(parents=True, exist_ok=True)
     tags = [word for tag in TAGS for word in ("--platform", tag)]
-    run(
-        *(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"),
-        *("--no-deps", "--only-binary", ":all:", *tags, "--dest", WHEELS),
-        *("--require-hashes", "--requirement", HERE / "requirements.txt"),
-    )
+    words = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
+    words += ["--no-deps", "--only-binary", ":all:", *tags, "--dest", str(WHEELS)]
+    run(*words, "--require-hashes", "--requirement", HERE / "requirements.txt")
 
 
 def image(access: Access, fresh: Iterable[str]) -> str:
@@ -65,10 +63,9 @@ def image(access: Access, fresh: Iterable[str]) -> str:
     if platform.machine() != build.ARCH:
         raise LabError(f"the rehearsal of Alpine is for {build.ARCH} only, and no registry answers")
     debian = images.debian(RELEASE)
-    packages = build.load(HERE / "packages.toml")
-    script = SCRIPT.format(
-        tools=" ".join(TOOLS), sources=" ".join([*build.sources(packages), "libc-bin"]), fresh=" ".join(fresh)
-    )
+    data = build.load(HERE / "packages.toml")
+    sources = build.sources(data["package"], data["library"])
+    script = SCRIPT.format(tools=" ".join(TOOLS), sources=" ".join(sources), fresh=" ".join(fresh))
     name = f"{PREFIX}-lab/alpine-rehearsal:{images.digest(debian, script, _files())}"
     if not images.exists(name):
         say("making a rehearsal of Alpine: its disk from a wheel, its packages from Debian's programs")

