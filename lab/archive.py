@@ -17,7 +17,7 @@ from lab.base import run
 APT = Path("/etc/apt")
 # Releases of Debian, by codename, and the names that move from one to the next.
 RELEASES = (
-    *("buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid"),
+    *("bullseye", "bookworm", "trixie", "forky", "duke", "sid"),
     *("oldstable", "stable", "testing", "unstable"),
 )
 # Where the package debian-archive-keyring of all releases in question puts its keys.
@@ -85,12 +85,12 @@ def choose(sources: Iterable[Source]) -> Archive | None:
     main = security = None
     for source in sources:
         for suite in source.suites:
-            release, _, rest = suite.replace("/", "-").partition("-")
+            release, _, rest = suite.partition("-")
             if release not in RELEASES:
                 continue
             if rest in {"", "updates"}:
                 main = main or source.uri
-            elif rest in {"security", "updates-security"}:
+            elif rest == "security":
                 security = security or source.uri
     return Archive(main, security) if main else None
 

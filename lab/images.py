@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -49,7 +50,8 @@ def debian(release: str) -> str:
     Bootstrapped from the archive this machine's apt trusts; on other machines pulled from a registry.
     """
     source = archive.of_this_machine() if shutil.which("apt-get") else None
-    if source is None:
+    able = shutil.which("mmdebstrap") or not os.geteuid()
+    if source is None or not able:
         return _pulled(release)
     options = archive.options()
     sources = source.sources(release)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lab.base import LABEL, PREFIX, LabError, run
+from lab.base import LABEL, PREFIX, LabError
 from lab.engine import docker
 
 NAME = f"{PREFIX}-lab"
@@ -38,10 +39,23 @@ def free_host(subnet: str, taken: Iterable[str]) -> str:
     raise LabError(f"no address is left in {subnet}")
 
 
+def parse_routes(text: str) -> list[str]:
+    """Return the networks in the text of /proc/net/route, the default route left out.
+
+    Addresses stand there as hexadecimal numbers in the machine's byte order (proc_net(5)).
+    """
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        address, mask = (ipaddress.IPv4Address(int(fields[column], 16).to_bytes(4, sys.byteorder)) for column in (1, 7))
+        if int(mask):
+            found.append(f"{address}/{int(mask).bit_count()}")
+    return found
+
+
 def _taken() -> list[str]:
     """Return the networks this machine already has a route to, and the addresses of its resolvers."""
-    routes = json.loads(run("ip", "-json", "-4", "route") or "[]")
-    return [route["dst"] for route in routes if route["dst"] != "default"] + nameservers()
+    return parse_routes(Path("/proc/net/route").read_text()) + nameservers()
 
 
 def _inspect() -> dict[str, Any] | None:

@@ -81,6 +81,12 @@ def exists(name: str) -> bool:
     return bool(docker("ps", "-aq", "--filter", f"name=^{container(name)}$"))
 
 
+def _is_ours(name: str) -> bool:
+    """Tell whether this checkout made the container of a target."""
+    label = f'{{{{index .Config.Labels "{ROOT_LABEL}"}}}}'
+    return docker("inspect", "--format", label, container(name)) == str(ROOT)
+
+
 def answers(target: Target) -> bool:
     """Tell whether a target gives a shell by ssh."""
     return succeeds(*ssh.command(target.address, "true"), timeout=15)
@@ -113,13 +119,14 @@ def create(name: str, platform: str = platforms.DEFAULT, groups: tuple[str, ...]
         target = Target(name, old.platform, old.address, old.groups if groups is None else groups)
         if docker("inspect", "--format", "{{.State.Running}}", target.container) != "true":
             docker("start", target.container)
-    elif exists(name):
-        raise LabError(
-            f"container {container(name)} exists, but is not known here: remove it with `python -m lab down`"
-        )
+        _write(target)
+    elif exists(name) and not _is_ours(name):
+        raise LabError(f"container {container(name)} exists, and is not of this lab")
     else:
+        # What an interrupted call left behind is of no use.
+        docker("rm", "--force", "--volumes", container(name), check=False)
+        docker("volume", "rm", "--force", _volume(name), check=False)
         target = _make(name, kind, groups)
-    _write(target)
     wait_until_ready(target)
     return target
 
@@ -145,6 +152,7 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
     _personalise(target, access, kind)
     for path, content in kind.limited.items() if granted == PRIVILEGES else ():
         images.put(target.container, path, content, 0o755)
+    _write(target)
     docker("start", target.container)
     return target
 
