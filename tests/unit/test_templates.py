@@ -26,9 +26,8 @@ every_host = pytest.mark.parametrize("host", HOSTS_HERE, ids=lambda host: host.n
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Rendered:
-    base = tmp_path_factory.getbasetemp()
-    return render(base if worker_id == "master" else base.parent)
+def rendered() -> Rendered:
+    return render()
 
 
 def release_of(host: Host) -> str:
