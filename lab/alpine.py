@@ -7,6 +7,7 @@ with community off; no Python, no sudo.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from lab import images, rehearsal
 from lab.base import LabError, say
@@ -30,6 +31,8 @@ PACKAGES = (
     "openssl",
     "tzdata",
 )
+# Where Debian and Alpine keep the certificate authorities that a machine's administrator trusts, such as a proxy's.
+AUTHORITIES = Path("/usr/local/share/ca-certificates")
 # First process, started by platforms.INIT_PATH.
 COMMAND = ("/sbin/init",)
 # The default runlevel is reached, and all of it has started.
@@ -64,6 +67,7 @@ addgroup {user} wheel
 # As cloud-init leaves them: no password, and yet not locked, because sshd refuses keys of locked accounts.
 sed -Ei 's/^({user}|root):[^:]*/\\1:*/' /etc/shadow
 echo 'permit nopass {user}' >>/etc/doas.conf
+cat {authorities}/*.crt >>/etc/ssl/certs/ca-certificates.crt 2>/dev/null || true
 install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
 chmod 755 {init}
 rm -f /etc/ssh/ssh_host_*
@@ -100,5 +104,7 @@ def base(access: Access) -> str:
 def image(access: Access, user: str, uid: int, init: tuple[str, str]) -> str:
     """Return the image of a fresh VM with this user; ``init`` is the path and the text of the first process."""
     path, text = init
-    script = SCRIPT.format(packages=" ".join(PACKAGES), user=user, uid=uid, init=path)
-    return images.build("alpine", base(access), script, {path: text}, access)
+    script = SCRIPT.format(packages=" ".join(PACKAGES), user=user, uid=uid, init=path, authorities=AUTHORITIES)
+    # A target reaches the world through the same proxies as this machine, so it has to trust the same.
+    trusted = {str(file): file.read_text() for file in sorted(AUTHORITIES.glob("*.crt"))}
+    return images.build("alpine", base(access), script, {path: text, **trusted}, access)

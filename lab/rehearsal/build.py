@@ -221,18 +221,21 @@ def take(tree: Path, entries: Iterable[str], stage: Path) -> None:
 
 
 def own_files(name: str, stage: Path) -> None:
-    """Copy the files that files/NAME holds for a package; scripts below init.d can be run, no other file can."""
+    """Copy the files that files/NAME holds for a package. Those that start with #! can be run."""
     folder = HERE / "files" / name
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         if path.is_file():
             target = stage / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-            target.chmod(0o755 if "init.d" in target.parts or "periodic" in target.parts else 0o644)
+            target.chmod(0o755 if path.read_bytes().startswith(b"#!/") else 0o644)
 
 
-def add_links(entry: dict[str, Any], stage: Path) -> None:
-    """Make the links that an entry of packages.toml names."""
+def furnish(entry: dict[str, Any], stage: Path) -> None:
+    """Make the short files and the links that an entry of packages.toml names."""
+    for path, text in entry.get("texts", {}).items():
+        (stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage / path).write_text(text)
     for path, target in entry.get("links", {}).items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         (stage / path).symlink_to(target)
@@ -430,10 +433,7 @@ def add_declared(name: str, entry: dict[str, Any], debian: Debian, wheels: Path,
     for source, entries in entry.get("wheel", {}).items():
         take(wheels / source, entries, stage)
     own_files(name, stage)
-    for path, text in entry.get("texts", {}).items():
-        (stage / path).parent.mkdir(parents=True, exist_ok=True)
-        (stage / path).write_text(text)
-    add_links(entry, stage)
+    furnish(entry, stage)
     if entry.get("compile"):
         # As Debian's and Alpine's packages do: by content, because a package keeps no time that Python could compare.
         run(
@@ -473,7 +473,7 @@ def add_library(name: str, entry: dict[str, Any], debian: Debian, repositories: 
     take_library(debian.tree(name), stage)
     for source, entries in entry.get("from", {}).items():
         take(debian.tree(source), entries, stage)
-    add_links(entry, stage)
+    furnish(entry, stage)
     fields = debian.fields(name)
     repositories.add(
         Package(
