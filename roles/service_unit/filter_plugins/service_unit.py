@@ -53,14 +53,16 @@ def openrc_capabilities(wanted: list[str], raise_wanted: bool = False) -> str:
     """Return a set of capabilities in libcap's IAB notation (cap_iab(3)).
 
     ``!`` takes one out of the bounding set, so all but the wanted are named; ``^`` gives one to a user other than
-    root (``raise_wanted``).
+    root (``raise_wanted``). Root keeps CAP_KILL: what a dead main process left, often another user's, has to be ended
+    from within the sandbox before the next one starts (files/foreground).
     """
     names = [name.lower() for name in wanted]
     unknown = sorted(set(names) - set(CAPABILITIES))
     if unknown:
         raise AnsibleFilterError(f"unknown capabilities: {', '.join(unknown)}")
-    kept = [f"^{name}" for name in names] if raise_wanted else []
-    return ",".join([*kept, *(f"!{name}" for name in CAPABILITIES if name not in names)])
+    raised = [f"^{name}" for name in names] if raise_wanted else []
+    kept = names if raise_wanted else [*names, "cap_kill"]
+    return ",".join([*raised, *(f"!{name}" for name in CAPABILITIES if name not in kept)])
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")

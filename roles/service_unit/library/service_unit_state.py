@@ -406,13 +406,20 @@ class OpenRC(Manager):
             while time.monotonic() < deadline and alive(pid):
                 time.sleep(0.1)
 
+    def runlevels(self) -> list[str]:
+        """Return the runlevels that hold it."""
+        return sorted(path.parent.name for path in Path("/etc/runlevels").glob(f"*/{self.name}"))
+
     def enabled(self) -> bool:
         """Say whether any runlevel holds it."""
-        return any(Path("/etc/runlevels").glob(f"*/{self.name}"))
+        return bool(self.runlevels())
 
     def enable(self, wanted: bool) -> None:
         """Put it into the default runlevel, or take it out of all."""
-        self.call(["rc-update", "add", self.name, "default"] if wanted else ["rc-update", "--all", "del", self.name])
+        if wanted:
+            self.call(["rc-update", "add", self.name, "default"])
+        else:
+            self.call(["rc-update", "del", self.name, *self.runlevels()])
 
     def pids(self) -> set[int] | None:
         """Return what the supervisor started."""
