@@ -31,6 +31,14 @@ PRIVILEGES = (
 )
 
 
+# What tells Ansible how the user becomes root, by Platform.become; sudo is ansible.cfg's. No doas asks for a password
+# here, so Ansible may send modules through it.
+BECOME = {
+    "sudo": {},
+    "doas": {"ansible_become_method": "community.general.doas", "ansible_doas_allow_pipelining": "true"},
+}
+
+
 @dataclass(frozen=True)
 class Target:
     """One target. ``groups`` are the inventory's; None keeps the target out of inventory/lab.yml."""
@@ -224,9 +232,8 @@ def destroy(name: str) -> None:
 
 def connection(target: Target) -> dict[str, str]:
     """Return the variables by which Ansible reaches a target."""
-    become = {"doas": "community.general.doas"}.get(platforms.find(target.platform).become)
     return {
-        **({"ansible_become_method": become} if become else {}),
+        **BECOME[platforms.find(target.platform).become],
         "ansible_host": target.address,
         "ansible_port": "22",
         "ansible_user": platforms.USER,

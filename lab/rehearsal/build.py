@@ -34,8 +34,10 @@ KEY_NAME = "rehearsal-1.rsa"
 LIBRARY_PREFIX = "debian-"
 # Names of Debian packages that hold libraries ...
 LIBRARY = re.compile(r"^(lib.*|zlib1g|openssl-provider-legacy)$")
-# ... and of those among them that a rehearsal does without: Perl, Debian's own tools, desktop plug-ins.
-NO_LIBRARY = re.compile(r"^(lib.*-perl|libperl.*|libpam-runtime|libdebconfclient0|libpython3.*|libheif-plugin-.*)$")
+# ... and of those among them that a rehearsal does without: Perl, programs, Debian's own tools, desktop plug-ins.
+NO_LIBRARY = re.compile(
+    r"^(lib.*-perl|libperl.*|lib(?!pam-modules).*-bin|libpam-runtime|libdebconfclient0|libpython3.*|libheif-plugin-.*)$"
+)
 # What of a library's package is of no use on the target.
 NO_USE = re.compile(
     r"^(etc/(?!security)|usr/share/(doc|man|lintian|locale|bug|info|menu|apport|bash-completion)/"
