@@ -123,9 +123,9 @@ def read(path: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Join the last lines of a text, without the colours of a terminal."""
+    """Join the last lines of a text, each once, without the colours of a terminal."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    lines = list(dict.fromkeys(line.strip() for line in plain.splitlines() if line.strip()))
     return " | ".join(lines[-LOG_LINES:])
 
 
