@@ -1,0 +1,141 @@
+"""The acceptance tests: they know a target by .slipway/summary.json alone, and reach it by ssh and by its services.
+
+Read-only unless --writes is given. The same tests for every provider, service manager and distribution: what differs
+stands in machine.py. Run the whole folder, or any file of it by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance import lab_target
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site, Summary, read
+from tests.acceptance.web import Client
+from tests.acceptance.wordpress import Author, log_in
+from tests.conftest import FIGURES
+
+HERE = Path(__file__).parent
+# Looking comes before touching: first what only reads, at last what runs the playbook. Other files come in between.
+FIRST = ("test_web", "test_tls", "test_network", "test_containers", "test_secrets")
+LAST = ("test_healing", "test_persistence", "test_bad_input", "test_changes", "test_runs")
+# The sites a test can ask for, by the name of the fixture, and their type (none: any).
+SITES = {"site": None, "wordpress_site": "wordpress", "static_site": "static"}
+
+Measure = Callable[[str, float], None]
+
+_read: dict[Path, Summary] = {}
+
+
+def the_summary(config: pytest.Config) -> Summary:
+    """Return the summary; without one there is nothing to test, and that is no success."""
+    path: Path = config.getoption("--summary")
+    if path not in _read:
+        try:
+            _read[path] = read(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            pytest.exit(f"{path} is no summary of a run ({error!r}): run `make up` first", returncode=4)
+    return _read[path]
+
+
+def _rank(item: pytest.Item) -> int:
+    name = item.path.stem
+    if HERE not in item.path.parents:
+        return -100
+    return FIRST.index(name) - 50 if name in FIRST else LAST.index(name) + 1 if name in LAST else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the files, and say of each test that can't be run here why."""
+    items.sort(key=_rank)
+    mine = [item for item in items if HERE in item.path.parents]
+    for item in mine:
+        for mark, reason in _reasons(config).items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _reasons(config: pytest.Config) -> dict[str, str]:
+    summary = the_summary(config)
+    return {
+        "writes": "" if config.getoption("--writes") else "it changes the target: give --writes",
+        "lab": lab_target.why_not(summary),
+        "compose": "" if summary.provider == "compose" else f"the provider {summary.provider} has no containers",
+    }
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each site it asks for."""
+    for fixture, kind in SITES.items():
+        if fixture in metafunc.fixturenames:
+            summary = the_summary(metafunc.config)
+            sites = [site for site in summary.sites if kind in (None, site.type)]
+            metafunc.parametrize(fixture, sites, ids=[site.name for site in sites], scope="module")
+
+
+@pytest.fixture(scope="session")
+def summary(pytestconfig: pytest.Config) -> Summary:
+    return the_summary(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def machine(summary: Summary) -> Iterator[Machine]:
+    target = Machine(summary)
+    yield target
+    target.disconnect()
+
+
+@pytest.fixture
+def client(site: Site, summary: Summary) -> Client:
+    return Client(site, summary.ca_certificate)
+
+
+@pytest.fixture
+def wordpress_client(wordpress_site: Site, summary: Summary) -> Client:
+    return Client(wordpress_site, summary.ca_certificate)
+
+
+@pytest.fixture(scope="session")
+def measure(pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]) -> Measure:
+    """Keep a figure: it is printed at the end, and stands in the JUnit report."""
+
+    def keep(name: str, seconds: float) -> None:
+        pytestconfig.stash[FIGURES][name] = seconds
+        record_testsuite_property(name, round(seconds, 1))
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def authors(summary: Summary) -> Iterator[Callable[[Site], Author]]:
+    """Return who may write for a site: its administrator, logged in once for all tests."""
+    known: dict[str, Author] = {}
+
+    def find(site: Site) -> Author:
+        if site.name not in known:
+            people = [name for name in summary.secrets() if name.startswith(f"{site.name}_wordpress_")]
+            if not people:
+                pytest.skip(f"no password of {site.name} is in {summary.secrets_dir}: the inventory gives them all")
+            for secret in people:
+                user = secret.removeprefix(f"{site.name}_wordpress_")
+                author = log_in(site, summary.ca_certificate, user, summary.secrets()[secret])
+                if author.api("GET", "/wp/v2/users/me", context="edit")["capabilities"].get("manage_options"):
+                    known[site.name] = author
+                    break
+                author.drop_password()
+        return known[site.name]
+
+    yield find
+    for author in known.values():
+        author.drop_password()
+
+
+@pytest.fixture
+def mark() -> str:
+    """Return a word that is nowhere else."""
+    return f"slipway-{uuid.uuid4().hex[:12]}"

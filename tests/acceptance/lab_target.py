@@ -1,0 +1,42 @@
+"""Whether the summary is that of this machine's lab, where a test may run the playbook."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.summary import Summary
+from tests.repository import ROOT, load
+
+# Ansible's programs lie beside the Python that runs the tests.
+BIN = Path(sys.executable).parent
+INVENTORY = ROOT / "inventory" / "lab.yml"
+
+
+def hosts() -> dict[str, dict[str, object]]:
+    """Return the hosts of the lab's inventory, with their variables."""
+    content = load(INVENTORY) or {}
+    found: dict[str, dict[str, object]] = (content.get("all") or {}).get("hosts") or {}
+    return found
+
+
+def why_not(summary: Summary) -> str:
+    """Return why the playbook can't be run here, or nothing if it can."""
+    for path in (ROOT / ".slipway" / "lab" / "targets").glob("*/target.json"):
+        target = json.loads(path.read_text(encoding="utf-8"))
+        if target["address"] == summary.ssh.host and target["name"] in hosts():
+            return ""
+    return "it runs the playbook, and the summary is not of this machine's lab"
+
+
+@functools.cache
+def sites() -> dict[str, dict[str, Any]]:
+    """Return slipway_sites of the inventory by name, as it is written there."""
+    host = next(iter(hosts()))
+    command = ("ansible-inventory", "-i", "inventory", "--host", host)
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, check=True)
+    return {site["name"]: site for site in json.loads(done.stdout)["slipway_sites"]}

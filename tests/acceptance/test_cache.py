@@ -1,0 +1,103 @@
+"""The object cache: it is used, each site has its own part of it, and nothing breaks without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.acceptance.conftest import Measure
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site, Summary
+from tests.acceptance.waiting import wait_until
+from tests.acceptance.web import Client
+from tests.acceptance.wordpress import Author
+
+# Seconds until the cache is used again once it is back.
+BACK = 30
+
+
+@pytest.fixture(autouse=True)
+def _needs_the_password(wordpress_site: Site, summary: Summary) -> None:
+    if summary.secret(f"{wordpress_site.name}_cache_password") is None:
+        pytest.skip(f"the cache password of {wordpress_site.name} is not in {summary.secrets_dir}")
+
+
+def hits(machine: Machine, site: Site) -> int:
+    """Return how often the cache has found what it was asked for."""
+    found = re.search(r"keyspace_hits:(\d+)", machine.cache(site, "INFO stats"))
+    assert found
+    return int(found.group(1))
+
+
+def view(client: Client, mark: str) -> None:
+    """Look at a page; the query keeps any page cache out of it."""
+    assert client.get(f"/?{mark}").status == 200
+
+
+def test_page_views_hit_the_cache(machine: Machine, wordpress_site: Site, wordpress_client: Client, mark: str) -> None:
+    view(wordpress_client, mark)
+    before = hits(machine, wordpress_site)
+    view(wordpress_client, mark)
+    assert hits(machine, wordpress_site) >= before + 5
+
+
+def test_the_site_keeps_its_keys_under_its_prefix(machine: Machine, wordpress_site: Site) -> None:
+    assert machine.cache(wordpress_site, f"EXISTS {wordpress_site.name}:slipway:salts") == "1"
+    for command in ("GET {other}:x", "SET {other}:x 1", "DEL {other}:x", "KEYS *", "SCAN 0", "RANDOMKEY", "FLUSHALL"):
+        answer = machine.cache(wordpress_site, command.format(other="another"))
+        assert answer.startswith("NOPERM"), f"{command}: {answer}"
+
+
+def test_one_sites_password_opens_no_other_site(machine: Machine, summary: Summary, wordpress_site: Site) -> None:
+    for other in summary.of_type("wordpress"):
+        if other != wordpress_site:
+            assert machine.cache(wordpress_site, f"EXISTS {other.name}:slipway:salts").startswith("NOPERM")
+
+
+def test_without_a_password_the_cache_says_nothing(machine: Machine, wordpress_site: Site) -> None:
+    """AUTH with a wrong password leaves the connection as it was at its start."""
+    answer = machine.cache(wordpress_site, f"AUTH {wordpress_site.name} wrong", "AUTH default ''", "RESET", "PING")
+    assert "WRONGPASS" in answer
+    assert answer.splitlines()[-1].startswith("NOAUTH")
+
+
+@pytest.fixture
+def post(wordpress_site: Site, authors: Callable[[Site], Author], mark: str) -> Iterator[dict[str, object]]:
+    """Return a published post; it is gone after the test."""
+    author = authors(wordpress_site)
+    made = author.api("POST", "/wp/v2/posts", {"title": mark, "content": "first", "status": "publish"})
+    yield made
+    with suppress(AssertionError):
+        author.api("DELETE", f"/wp/v2/posts/{made['id']}", force="true")
+
+
+@pytest.mark.writes
+def test_the_site_lives_without_its_cache(
+    machine: Machine,
+    wordpress_site: Site,
+    wordpress_client: Client,
+    authors: Callable[[Site], Author],
+    post: dict[str, object],
+    mark: str,
+    measure: Measure,
+) -> None:
+    """Pages are shown and written while it is down; what was written then is shown when it is back."""
+    page = str(post["link"]).removeprefix(wordpress_site.url)
+    assert "first" in wordpress_client.get(page).text
+    with machine.stopped("cache"):
+        assert wordpress_client.get("/").title
+        assert "first" in wordpress_client.get(page).text
+        authors(wordpress_site).api("POST", f"/wp/v2/posts/{post['id']}", {"content": "second"})
+        assert "second" in wordpress_client.get(page).text
+
+    def is_cached() -> bool:
+        before = hits(machine, wordpress_site)
+        view(wordpress_client, mark)
+        return hits(machine, wordpress_site) >= before + 5
+
+    seconds = wait_until("the cache is used again", is_cached, BACK)
+    measure(f"cache of {wordpress_site.name}: used again after it came back", seconds)
+    assert "second" in wordpress_client.get(page).text

@@ -1,0 +1,190 @@
+"""FTPS: what is uploaded is served, nobody gets in without TLS or a password, and nobody gets out of the site."""
+
+from __future__ import annotations
+
+import ftplib
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance import ftps
+from tests.acceptance.ftps import Ftps
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site, Summary
+from tests.acceptance.web import Client, seen
+
+
+@pytest.fixture
+def password(wordpress_site: Site, summary: Summary) -> str:
+    found = summary.secret(f"{wordpress_site.name}_ftp_password")
+    if found is None:
+        pytest.skip(f"the FTP password of {wordpress_site.name} is not in {summary.secrets_dir}")
+    return found
+
+
+@pytest.fixture
+def ftp(wordpress_site: Site, summary: Summary, password: str) -> Iterator[Ftps]:
+    """Return a client that is logged in."""
+    connection = Ftps(wordpress_site, summary.ca_certificate)
+    connection.enter(wordpress_site.name, password)
+    yield connection
+    connection.close()
+
+
+def plain(site: Site) -> ftplib.FTP:
+    connection = ftplib.FTP(timeout=ftps.TIMEOUT)  # noqa: S321 - that it is refused is what is tested
+    connection.connect(site.address, ftps.PORT)
+    return connection
+
+
+def test_plain_ftp_is_refused(wordpress_site: Site, password: str) -> None:
+    connection = plain(wordpress_site)
+    with pytest.raises(ftplib.error_perm, match=r"^530"):
+        connection.login(wordpress_site.name, password)
+    connection.close()
+
+
+@pytest.mark.parametrize("user", ["anonymous", "ftp"])
+def test_anonymous_is_refused(wordpress_site: Site, summary: Summary, user: str) -> None:
+    connection = plain(wordpress_site)
+    with pytest.raises(ftplib.error_perm, match=r"^530"):
+        connection.login(user, "guest@example.test")
+    connection.close()
+    secure = Ftps(wordpress_site, summary.ca_certificate)
+    with pytest.raises(ftplib.error_perm, match=r"^530"):
+        secure.enter(user, "guest@example.test")
+    secure.close()
+
+
+def test_a_wrong_password_is_refused(wordpress_site: Site, summary: Summary) -> None:
+    connection = Ftps(wordpress_site, summary.ca_certificate)
+    with pytest.raises(ftplib.error_perm, match=r"^530"):
+        connection.enter(wordpress_site.name, "not-the-password")
+    connection.close()
+
+
+def test_system_users_are_refused(wordpress_site: Site, summary: Summary) -> None:
+    for user in ("root", "nobody", "www-data", summary.ssh.user or "root"):
+        connection = Ftps(wordpress_site, summary.ca_certificate)
+        with pytest.raises(ftplib.error_perm, match=r"^530"):
+            connection.enter(user, "")
+        connection.close()
+
+
+def test_the_certificate_is_the_sites(wordpress_site: Site, ftp: Ftps) -> None:
+    sock = ftp.sock
+    assert isinstance(sock, ssl.SSLSocket)
+    assert wordpress_site.domain in seen(sock).names
+    assert sock.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda version: version.name)
+def test_old_protocols_are_refused(wordpress_site: Site, summary: Summary, version: ssl.TLSVersion) -> None:
+    connection = Ftps(wordpress_site, summary.ca_certificate)
+    connection.context.set_ciphers("ALL:@SECLEVEL=0")
+    connection.context.minimum_version = version
+    connection.context.maximum_version = version
+    with pytest.raises(ssl.SSLError):
+        connection.auth()
+    connection.close()
+
+
+def test_data_without_tls_is_refused(ftp: Ftps) -> None:
+    ftp.prot_c()
+    with pytest.raises(ftplib.error_perm, match=r"^522"):
+        ftp.nlst("/")
+
+
+def test_nobody_leaves_the_site(ftp: Ftps) -> None:
+    top = set(ftp.nlst("/"))
+    assert {"public", "/public"} & top
+    for path in ("..", "/..", "../../..", "/public/../../.."):
+        ftp.cwd("/")
+        ftp.cwd(path)
+        assert ftp.pwd() == "/"
+        assert set(ftp.nlst("/")) == top
+    for path in ("/etc/passwd", "../../etc/passwd", "/public/../../../../etc/passwd", "/run/secrets"):
+        with pytest.raises(ftplib.error_perm, match=r"^550"):
+            ftp.fetch(path)
+
+
+def test_what_the_site_reads_its_secrets_from_is_out_of_reach(ftp: Ftps) -> None:
+    """Not only the secrets: the configuration above the web root is not the uploader's either."""
+    with pytest.raises(ftplib.error_perm, match=r"^55[03]"):
+        ftp.put("/wp-config.php", b"<?php")
+    with pytest.raises(ftplib.error_perm, match=r"^55[03]"):
+        ftp.put("/new-file", b"")
+    with pytest.raises(ftplib.error_perm, match=r"^550"):
+        ftp.rename("/public", "/private")
+
+
+@pytest.mark.writes
+def test_an_upload_is_served_at_once(
+    machine: Machine, wordpress_site: Site, wordpress_client: Client, ftp: Ftps, mark: str
+) -> None:
+    name = f"{mark}.txt"
+    ftp.put(f"/public/{name}", mark.encode())
+    try:
+        answer = wordpress_client.get(f"/{name}")
+        assert (answer.status, answer.text) == (200, mark)
+        path = f"{machine.web_root(wordpress_site)}/{name}"
+        # As every other file of the site: its user's, readable for the web server, for nobody else.
+        like = machine.run(f"stat -c '%u:%g %a' {machine.web_root(wordpress_site)}/wp-includes/version.php")
+        assert machine.run(f"stat -c '%u:%g %a' {path}") == like
+        assert like.endswith(" 640")
+        assert ftp.fetch(f"/public/{name}") == mark.encode()
+    finally:
+        ftp.delete(f"/public/{name}")
+    assert wordpress_client.get(f"/{name}").status == 404
+
+
+@pytest.mark.writes
+def test_uploaded_folders_are_served_and_removed(wordpress_client: Client, ftp: Ftps, mark: str) -> None:
+    ftp.mkd(f"/public/{mark}")
+    ftp.put(f"/public/{mark}/index.html", b"<title>in a folder</title>")
+    try:
+        assert wordpress_client.get(f"/{mark}/index.html").title == "in a folder"
+    finally:
+        ftp.delete(f"/public/{mark}/index.html")
+        ftp.rmd(f"/public/{mark}")
+
+
+@pytest.mark.writes
+def test_uploaded_programs_and_hidden_files_stay_hidden(wordpress_client: Client, ftp: Ftps, mark: str) -> None:
+    """Real files, so that it is the rule that hides them; .well-known is the exception."""
+    program = f"<?php echo '{mark}-' . 'ran';".encode()
+    hidden = {
+        f"/public/wp-content/uploads/{mark}.php": program,
+        f"/public/wp-content/uploads/{mark}.phtml": program,
+        f"/public/.{mark}": mark.encode(),
+        f"/public/{mark}.sql": mark.encode(),
+    }
+    shown = {f"/public/.well-known/{mark}": mark.encode()}
+    ftp.mkd("/public/.well-known")
+    if "uploads" not in {path.rpartition("/")[2] for path in ftp.nlst("/public/wp-content")}:
+        ftp.mkd("/public/wp-content/uploads")
+    try:
+        for path, content in (hidden | shown).items():
+            ftp.put(path, content)
+        for path in hidden:
+            answer = wordpress_client.get(path.removeprefix("/public"))
+            assert answer.status == 404
+            assert mark not in answer.text
+        for path in shown:
+            assert wordpress_client.get(path.removeprefix("/public")).text == mark
+    finally:
+        for path in hidden | shown:
+            try:
+                ftp.delete(path)
+            except ftplib.error_perm:
+                continue
+        ftp.rmd("/public/.well-known")
+
+
+@pytest.mark.writes
+def test_an_upload_belongs_to_the_session_of_its_own_user(machine: Machine, wordpress_site: Site, ftp: Ftps) -> None:
+    """After the login the server's process has the site's identity, not root's."""
+    owner = int(machine.run(f"stat -c %u {machine.web_root(wordpress_site)}"))
+    ftp.voidcmd("NOOP")
+    assert owner in {process.uid for process in machine.processes() if process.program == "vsftpd"}

@@ -1,0 +1,58 @@
+"""Options and marks that all tests share, and what the acceptance tests print at the end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.repository import ROOT
+
+# What a test measured: name => seconds. Printed at the end, and kept in the JUnit report.
+FIGURES = pytest.StashKey[dict[str, float]]()
+
+MARKS = (
+    "writes: posts, uploads, kills, reboots or recreates on the target; needs --writes",
+    "lab: runs the playbook; only against the lab of this machine",
+    "compose: looks at containers; only with the provider compose",
+    "slow: takes longer than half a minute (-m 'not slow' leaves it out)",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("slipway", "the acceptance tests")
+    group.addoption(
+        "--summary",
+        type=Path,
+        default=ROOT / ".slipway" / "summary.json",
+        help="what the last run made, as it was written at the end of the run (default: %(default)s)",
+    )
+    group.addoption(
+        "--writes",
+        action="store_true",
+        help="also the tests that change the target: they post, upload, kill, reboot and recreate",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = {}
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the time of each file of acceptance tests, and what was measured."""
+    spent: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/acceptance/"):
+                spent[report.nodeid.split("::", 1)[0]] += report.duration
+    if spent:
+        terminalreporter.section("time of the acceptance tests")
+        for name, seconds in [*sorted(spent.items(), key=lambda item: -item[1]), ("total", sum(spent.values()))]:
+            terminalreporter.write_line(f"{seconds:8.1f} s  {name}")
+    if figures := config.stash[FIGURES]:
+        terminalreporter.section("measured")
+        for name, seconds in figures.items():
+            terminalreporter.write_line(f"{seconds:8.1f} s  {name}")
