@@ -28,8 +28,6 @@ PACKAGES = (
     "doas",
     "e2fsprogs",
     "openssh",
-    "openssl",
-    "tzdata",
 )
 # Where Debian and Alpine keep the certificate authorities that a machine's administrator trusts, such as a proxy's.
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
