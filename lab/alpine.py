@@ -54,8 +54,7 @@ sed -Ei '/^(kernel|fs)[.]/d' /usr/lib/sysctl.d/*.conf
 printf 'auto lo\\niface lo inet loopback\\n\\nauto eth0\\niface eth0 inet manual\\n' >/etc/network/interfaces
 # A container has no terminals.
 sed -i '/^tty/d' /etc/inittab
-# As on a VM, and no service left out because this is a container.
-rm -f /.dockerenv
+# As on a VM: no service is left out because this is a container.
 sed -i 's/^#*rc_sys=.*/rc_sys=""/' /etc/rc.conf
 # As setup-apkrepos leaves it.
 sed -i 's|^\\([^#].*/community\\)$|#\\1|' /etc/apk/repositories
