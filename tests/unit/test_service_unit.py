@@ -1,0 +1,641 @@
+"""The role service_unit: filters, module, and every template for both managers, read by real parsers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+from tests.repository import ROOT, load
+
+ROLE = ROOT / "roles/service_unit"
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"service_unit_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTERS: Any = _load(ROLE / "filter_plugins/service_unit.py")
+STATE: Any = _load(ROLE / "library/service_unit_state.py")
+
+# A declaration with everything in it, and words that no program may see otherwise.
+AWKWARD = """/usr/bin/python3 -c 'import time; print("100 %")' "$HOME" a\\ b * %i ; --"""
+WORDS = ["/usr/bin/python3", "-c", 'import time; print("100 %")', "$HOME", "a b", "*", "%i", ";", "--"]
+DAEMON: dict[str, Any] = {
+    "name": "manual",
+    "description": "It's the manual's server, 100 %",
+    "command": AWKWARD,
+    "stop_command": "/bin/true 'a b'",
+    "check_command": "/bin/true --check",
+    "signals": {"reload": "HUP", "reopen": "USR1"},
+    "user": "www-data",
+    "group": "www-data",
+    "working_directory": "/var/tmp",
+    "environment_file": "/etc/manual.env",
+    "needs": ["redis-server", "network-online"],
+    "after": ["mariadb.service", "network-online", "nginx"],
+    "memory_max_mb": 64,
+    "nofile_max": 512,
+    "tasks_max": 32,
+    "writable_paths": ["/var/lib/manual"],
+    "sandboxing": {
+        "capabilities": ["CAP_NET_BIND_SERVICE"],
+        "private_devices": True,
+        "address_families": ["AF_UNIX", "AF_INET"],
+        "memory_deny_write_execute": True,
+    },
+    "runtime_directories": [{"name": "manual/a", "mode": "0750"}, {"name": "manual/b", "owner": "root"}],
+    "readiness": {"port": 8081, "timeout": 20},
+    "healthcheck": {"command": "/usr/bin/curl --fail 'http://127.0.0.1:8081/?a=1&b=2'", "interval": 30},
+}
+UNITS: list[dict[str, Any]] = [
+    DAEMON,
+    {"name": "plain", "description": "As little as may be", "command": "/bin/sleep 1000"},
+    {"name": "single", "description": "Not restarted", "command": "/bin/sleep 1000", "restart": "no"},
+    {"name": "reloads", "description": "By a command", "command": "/bin/sleep 1000", "reload_command": "/bin/true"},
+    {
+        "name": "stack",
+        "description": "A boot unit",
+        "type": "oneshot",
+        "command": "/bin/true up --detach",
+        "stop_command": "/bin/true stop",
+        "needs": ["docker"],
+        "after": ["network-online"],
+        "timeout_start": 300,
+    },
+    {
+        "name": "once",
+        "description": "As a user",
+        "type": "oneshot",
+        "command": "/bin/echo 'a  b' '$HOME'",
+        "user": "www-data",
+    },
+    {
+        "name": "job",
+        "description": "A job, 100 %",
+        "type": "task",
+        "command": "/bin/echo 'a  b' '$HOME' *",
+        "needs": ["docker"],
+        "environment_file": "/etc/job.env",
+        "runtime_directories": [{"name": "job"}],
+        "timer": {"every_minutes": 5},
+    },
+    {"name": "hourly", "description": "A job", "type": "task", "command": "/bin/true", "timer": {"every_minutes": 60}},
+]
+OVERRIDES: list[dict[str, Any]] = [
+    {
+        "name": "nginx",
+        "nofile_max": 65536,
+        "memory_max_mb": 256,
+        "tasks_max": 64,
+        "timeout_start": 20,
+        "timeout_stop": 20,
+        "sandboxing": {
+            "protect_system": "full",
+            "protect_home": "yes",
+            "private_tmp": True,
+            "no_new_privileges": True,
+            "capabilities": ["CAP_NET_BIND_SERVICE"],
+            "protect_kernel": True,
+            "restrict_namespaces": True,
+        },
+        "writable_paths": ["/var/cache/nginx"],
+        "readiness": {"port": 443},
+        "openrc": {
+            "command": "/usr/sbin/nginx -g 'daemon off;'",
+            "check_command": "/usr/sbin/nginx -t -q",
+            "signals": {"reload": "HUP", "rotate": "USR1"},
+            "stop_signal": "QUIT/20/TERM/5",
+            "provides": ["httpd"],
+        },
+    },
+    {
+        "name": "mariadb",
+        "readiness": {"socket": "/run/mysqld/mysqld.sock"},
+        "openrc": {
+            "command": "/usr/sbin/mariadbd --user=mysql",
+            "runtime_directories": [{"name": "mysqld", "owner": "mysql"}],
+        },
+    },
+    {"name": "docker", "nofile_max": 1024, "readiness": {"command": "/usr/bin/docker version"}},
+]
+
+
+# -- rendering -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plugins() -> None:
+    init_plugin_loader()
+    filter_loader.add_directory(str(ROLE / "filter_plugins"))
+
+
+def render(template: str, **variables: Any) -> str:
+    """Render a template of the role as the role's own tasks do."""
+    known = DataLoader().load_from_file(str(ROLE / "vars/main.yml"), trusted_as_template=True)
+    base = {**known, "service_unit_overrides": OVERRIDES, "ansible_search_path": [str(ROLE)], **variables}
+    templar = Templar(loader=DataLoader(), variables=base)
+    return str(templar.template(trust_as_template(f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}")))
+
+
+def service(unit: dict[str, Any]) -> str:
+    return render("systemd.service.j2", unit=unit)
+
+
+def script(unit: dict[str, Any]) -> str:
+    box = trust_as_template("{{ __service_unit_unit_box }}")
+    return render("openrc.script.j2", unit=unit, __service_unit_box=box)
+
+
+def stand_in(override: dict[str, Any]) -> str:
+    unit = {"restart": "always", **override, **override.get("openrc", {})}
+    return render("openrc.script.j2", unit=unit, __service_unit_box=override.get("sandboxing", {}))
+
+
+def _ids(declarations: list[dict[str, Any]]) -> list[str]:
+    return [declaration["name"] for declaration in declarations]
+
+
+TIMED = [unit for unit in UNITS if "timer" in unit]
+LASTING = [unit for unit in UNITS if "timer" not in unit]
+STAND_INS = [override for override in OVERRIDES if "openrc" in override]
+
+
+@pytest.fixture(scope="session")
+def systemd_says(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return all that systemd finds wrong in every unit and drop-in, read together."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    folder = tmp_path_factory.mktemp("units")
+    for unit in UNITS:
+        (folder / f"{unit['name']}.service").write_text(service(unit))
+        if "timer" in unit:
+            (folder / f"{unit['name']}.timer").write_text(render("systemd.timer.j2", unit=unit))
+        if "healthcheck" in unit:
+            for kind in ("service", "timer"):
+                text = render(f"systemd.healthcheck.{kind}.j2", unit=unit)
+                (folder / f"{unit['name']}-healthcheck.{kind}").write_text(text)
+    for override in OVERRIDES:
+        (folder / f"{override['name']}.service").write_text("[Service]\nExecStart=/bin/true\n")
+        (folder / f"{override['name']}.service.d").mkdir()
+        text = render("systemd.dropin.j2", override=override)
+        (folder / f"{override['name']}.service.d/slipway.conf").write_text(text)
+    (folder / "redis-server.service").write_text("[Service]\nExecStart=/bin/true\n")
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(str(path) for path in folder.glob("*.*") if path.is_file())],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What the machine at hand lacks is no fault of a unit.
+    lacking = re.compile(
+        r"Cannot add dependency|is not executable: No such file|Failed to (open|connect)|not found\.?$"
+    )
+    said = (found.stdout + found.stderr).splitlines()
+    return "\n".join(line for line in said if str(folder) in line and not lacking.search(line))
+
+
+def test_systemd_reads_every_unit(systemd_says: str) -> None:
+    assert not systemd_says
+
+
+def test_a_unit_of_a_user_has_no_capability_it_was_not_given() -> None:
+    assert "CapabilityBoundingSet=\n" in service({**DAEMON, "sandboxing": {}})
+    assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n" in service(DAEMON)
+    assert "CapabilityBoundingSet" not in service(UNITS[1])
+
+
+def test_a_drop_in_sets_nothing_that_was_not_asked_for() -> None:
+    text = render("systemd.dropin.j2", override=OVERRIDES[1])
+    settings = [line for line in text.splitlines() if "=" in line]
+    assert settings == ["StartLimitIntervalSec=0", "Restart=always", "RestartSec=2"]
+
+
+def test_dependencies_are_named_as_each_manager_names_them() -> None:
+    unit = service(DAEMON)
+    assert "Requires=redis-server.service\nAfter=redis-server.service\n" in unit
+    assert "Wants=network-online.target\nAfter=network-online.target\n" in unit
+    assert "After=mariadb.service\n" in unit
+    depend = script(DAEMON)
+    assert "need redis-server\n" in depend
+    assert "after mariadb\n" in depend
+    assert "network-online" not in depend
+
+
+@pytest.mark.parametrize(("minutes", "systemd"), [(1, "*:0/1"), (15, "*:0/15"), (60, "*:00")])
+def test_a_timer_is_a_calendar_systemd_knows(minutes: int, systemd: str) -> None:
+    text = render("systemd.timer.j2", unit={**TIMED[0], "timer": {"every_minutes": minutes}})
+    assert f"OnCalendar={systemd}\n" in text
+    if shutil.which("systemd-analyze"):
+        subprocess.run(["systemd-analyze", "calendar", systemd], check=True, capture_output=True)
+
+
+def _shell_reads(text: str) -> None:
+    """Hand a script to the shells and to shellcheck."""
+    for shell in ("sh", "busybox"):
+        if shutil.which(shell):
+            argv = [shell, "sh", "-n"] if shell == "busybox" else [shell, "-n"]
+            subprocess.run(argv, input=text, text=True, check=True)
+    # openrc-run is no shell that it knows; OpenRC reads the variables; words are quoted so that no shell expands them.
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "shellcheck"), "--shell=sh", "--exclude=SC1008,SC2016,SC2034", "-"],
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert not found.stdout, found.stdout
+
+
+@pytest.mark.parametrize("unit", LASTING, ids=_ids(LASTING))
+def test_shells_read_the_openrc_script_of_a_unit(unit: dict[str, Any]) -> None:
+    text = script(unit)
+    assert text.startswith("#!/sbin/openrc-run\n# Written by Slipway")
+    assert "{{" not in text
+    _shell_reads(text)
+
+
+@pytest.mark.parametrize("override", STAND_INS, ids=_ids(STAND_INS))
+def test_shells_read_the_openrc_script_of_an_override(override: dict[str, Any]) -> None:
+    _shell_reads(stand_in(override))
+
+
+@pytest.mark.parametrize("override", OVERRIDES, ids=_ids(OVERRIDES))
+def test_shells_read_the_openrc_settings(override: dict[str, Any]) -> None:
+    _shell_reads(render("openrc.conf.j2", override=override))
+
+
+@pytest.mark.parametrize("unit", TIMED, ids=_ids(TIMED))
+def test_shells_read_a_job(unit: dict[str, Any]) -> None:
+    _shell_reads(render("openrc.job.j2", unit=unit))
+
+
+def test_shells_read_what_runs_a_daemon() -> None:
+    _shell_reads((ROLE / "files/foreground").read_text())
+
+
+def test_logrotate_reads_its_file(tmp_path: Path) -> None:
+    if shutil.which("logrotate") is None:
+        pytest.skip("logrotate is not on this machine")
+    path = tmp_path / "units"
+    path.write_text(render("logrotate.j2"))
+    path.chmod(0o644)
+    found = subprocess.run(["logrotate", "--debug", str(path)], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "error:" not in found.stderr
+
+
+# -- what a shell makes of the scripts -----------------------------------------------------------------------------
+
+
+def _shell(text: str, end: str) -> str:
+    """Source an OpenRC script without OpenRC, then run ``end``; return what it printed."""
+    done = subprocess.run(["sh", "-eu"], input=f"{text}\n{end}\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_openrc_gets_exactly_the_words_of_the_command() -> None:
+    """supervise-daemon.sh puts command_args through eval."""
+    out = _shell(script(DAEMON), r'eval "set -- $command_args"; printf "%s\n" "$@"')
+    assert out.splitlines() == ["manual", *WORDS]
+
+
+def test_openrc_without_a_supervisor_gets_them_too() -> None:
+    text = script({**DAEMON, "restart": "no"})
+    assert "supervisor=" not in text
+    assert "command_background=yes\n" in text
+    out = _shell(text, r'eval "set -- $command $command_args"; printf "%s\n" "$@"')
+    assert out.splitlines() == WORDS
+
+
+def test_a_stop_signal_becomes_a_schedule() -> None:
+    assert "retry=TERM/90/KILL/5\n" in script(UNITS[1])
+    assert "retry=QUIT/20/TERM/5\n" in stand_in(OVERRIDES[0])
+    quick = {**OVERRIDES[1], "timeout_stop": 7, "openrc": {**OVERRIDES[1]["openrc"], "stop_signal": "INT"}}
+    assert "retry=INT/7/KILL/5\n" in stand_in(quick)
+
+
+def test_an_environment_file_is_read_as_systemd_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_text("# note\n; note\n\nA=hello  world\nB=\"quoted $(id)\"\nC='x=y'\nD=$HOME `id`\nE=last")
+    text = script({**DAEMON, "environment_file": str(path)})
+    out = _shell(text, r'environment; printf "%s\n" "$A" "$B" "$C" "$D" "$E"; env | grep -c "^[A-E]="')
+    assert out.splitlines() == ["hello  world", "quoted $(id)", "x=y", "$HOME `id`", "last", "5"]
+
+
+def test_a_oneshot_of_a_user_runs_exactly_its_command() -> None:
+    text = script(UNITS[5])
+    line = re.search(r"timeout 90 su -s /bin/sh www-data -c (.+) >>/var/log/slipway/once.log 2>&1", text)
+    assert line is not None
+    assert _shell("", f"sh -c {line[1]}") == "a  b $HOME\n"
+
+
+def _listens(port: int) -> str:
+    """Return the line of /proc/net/tcp for a listener (proc_net_tcp.rst)."""
+    return (
+        f"   3: 0100007F:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0"
+        "        0 12345 1 0000 100 0 0 10 0\n"
+    )
+
+
+@pytest.mark.parametrize(("port", "ready"), [(443, True), (444, False)])
+def test_openrc_waits_for_a_port(tmp_path: Path, port: int, ready: bool) -> None:
+    table = tmp_path / "tcp"
+    table.write_text("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n" + _listens(port))
+    text = stand_in(OVERRIDES[0]).replace("/proc/net/tcp6", "/nonexistent").replace("/proc/net/tcp", str(table))
+    assert _shell(text, "if ready; then echo yes; else echo no; fi") == ("yes\n" if ready else "no\n")
+
+
+UNIX = "Num       RefCount Protocol Flags    Type St Inode Path\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "ready"),
+    [
+        ("0000000000000000: 00000002 00000000 00010000 0001 01 24681 /run/mysqld/mysqld.sock", True),
+        ("ffff8fc8b2e6c400: 00000002 00000000 00010000 0001 01    42 /var/run/mysqld/mysqld.sock", True),
+        ("0000000000000000: 00000003 00000000 00000000 0001 03 24681 /run/mysqld/mysqld.sock", False),
+        ("0000000000000000: 00000002 00000000 00010000 0001 01 24681 /run/mysqld/mysqldXsock", False),
+    ],
+)
+def test_openrc_and_the_module_wait_for_a_socket(tmp_path: Path, line: str, ready: bool) -> None:
+    table = tmp_path / "unix"
+    table.write_text(UNIX + line + "\n")
+    text = stand_in(OVERRIDES[1]).replace("/proc/net/unix", str(table))
+    assert _shell(text, "if ready; then echo yes; else echo no; fi") == ("yes\n" if ready else "no\n")
+    assert bool(STATE.socket_inodes("/run/mysqld/mysqld.sock", UNIX + line)) is ready
+
+
+def test_a_job_runs_its_words_and_never_twice_at_once(tmp_path: Path) -> None:
+    unit = {**TIMED[0], "needs": [], "runtime_directories": [], "environment_file": str(tmp_path / "env")}
+    unit["command"] = f"/bin/sh -c 'echo \"$A $1 $2\" >>{tmp_path}/ran; sleep 1' sh '$HOME' *"
+    (tmp_path / "env").write_text("A=given\n")
+    path = tmp_path / "job"
+    path.write_text(render("openrc.job.j2", unit=unit).replace("/run/slipway", str(tmp_path)))
+    runs = [subprocess.Popen(["sh", str(path)]) for _ in range(3)]
+    assert [run.wait(10) for run in runs] == [0, 0, 0]
+    assert (tmp_path / "ran").read_text() == "given $HOME *\n"
+
+
+@pytest.fixture
+def foreground(tmp_path: Path) -> Iterator[Path]:
+    """The program that runs a daemon, with its records in a folder of the test's."""
+    path = tmp_path / "foreground"
+    path.write_text((ROLE / "files/foreground").read_text().replace("/run/slipway", str(tmp_path)))
+    (tmp_path / "web").mkdir()
+    yield path
+    record = tmp_path / "web/session"
+    if record.exists():
+        subprocess.run(["sh", str(path), "--end", record.read_text().strip()], check=False)
+
+
+def _members(session: int) -> list[int]:
+    return [pid for pid in STATE.all_pids() if STATE.alive(pid) and STATE.stat_fields(pid)[3:4] == [str(session)]]
+
+
+def _until(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_daemon_leaves_nothing_to_the_next(foreground: Path) -> None:
+    """As nginx and php-fpm do: the workers go on when the main process is killed."""
+    argv = ["sh", str(foreground), "web", "sh", "-c", "sleep 300 & sleep 300 & wait"]
+    with subprocess.Popen(argv, start_new_session=True) as first:
+        _until(lambda: len(_members(first.pid)) == 3)
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+    assert len(_members(first.pid)) == 2
+    with subprocess.Popen(argv, start_new_session=True) as second:
+        _until(lambda: len(_members(second.pid)) == 3)
+        assert not _members(first.pid)
+        assert (foreground.parent / "web/session").read_text() == f"{second.pid}\n"
+        subprocess.run(["sh", str(foreground), "--end", str(second.pid)], check=True)
+        second.wait(10)
+    assert not _members(second.pid)
+
+
+def test_a_session_that_is_not_its_own_is_never_ended(foreground: Path) -> None:
+    """Run by hand it is no session's leader: the caller's session is no business of the next start."""
+    subprocess.run(["sh", str(foreground), "web", "true"], check=True)
+    assert not (foreground.parent / "web/session").exists()
+
+
+# -- filters -------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_words_to_both_managers() -> None:
+    assert FILTERS.shell_command(AWKWARD).startswith("/usr/bin/python3 -c 'import time;")
+    quoted = FILTERS.systemd_command(AWKWARD)
+    assert quoted == '/usr/bin/python3 -c "import time; print(\\"100 %%\\")" $$HOME "a b" "*" %%i ";" --'
+
+
+def test_an_open_quote_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="can't be split"):
+        FILTERS.shell_command("/bin/echo 'open")
+
+
+def test_capabilities_are_taken_and_given() -> None:
+    given = FILTERS.openrc_capabilities(["CAP_NET_BIND_SERVICE"], True).split(",")
+    assert given[0] == "^cap_net_bind_service"
+    assert "!cap_net_bind_service" not in given
+    assert {"!cap_sys_admin", "!cap_kill"} <= set(given)
+    kept = FILTERS.openrc_capabilities([]).split(",")
+    assert "!cap_kill" not in kept
+    assert len(kept) == len(FILTERS.CAPABILITIES) - 1
+    with pytest.raises(AnsibleFilterError, match="cap_everything"):
+        FILTERS.openrc_capabilities(["CAP_EVERYTHING"])
+
+
+def test_good_declarations_have_no_faults() -> None:
+    assert FILTERS.faults(UNITS, OVERRIDES, ["other"]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "../x"}, "'../x' is no name of a unit"),
+        ({"name": "gone"}, "'gone' is in service_unit_absent, too"),
+        ({"name": "plain"}, "'plain' is there twice"),
+        ({"command": "sleep 1"}, "service_unit_units[manual].command: 'sleep 1' does not begin with an absolute path"),
+        ({"readiness": {}}, "service_unit_units[manual].readiness: give exactly one of port, socket, command"),
+        ({"readiness": {"port": 1, "socket": "/a"}}, "give exactly one"),
+        ({"timer": {"every_minutes": 5}}, "a timer and the type 'task' belong together"),
+        ({"type": "task"}, "a timer and the type 'task' belong together"),
+        ({"type": "task", "timer": {"every_minutes": 61}}, "every_minutes: 61 is not allowed; 1 to 60 are"),
+        ({"type": "oneshot"}, "only a unit of the type 'simple' can have one"),
+        ({"signals": {"stop": "HUP"}}, "'stop' can't be a command's name"),
+        ({"signals": {"reload": "-HUP"}}, "'-HUP' is no signal"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
+    faults = FILTERS.faults([{**DAEMON, **change}, UNITS[1]], [], ["gone"])
+    assert any(said in fault for fault in faults), faults
+    assert all("\n" not in fault for fault in faults)
+
+
+def test_a_fault_of_an_override_names_it() -> None:
+    faults = FILTERS.faults([], [{"name": "nginx", "openrc": {"command": "nginx"}}], [])
+    assert faults == ["service_unit_overrides[nginx].openrc.command: 'nginx' does not begin with an absolute path"]
+
+
+# -- the module ----------------------------------------------------------------------------------------------------
+
+
+def _params(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "web",
+        "manager": "openrc",
+        "kind": "service",
+        "state": "started",
+        "enabled": True,
+        "files": [],
+        "log": None,
+        "start_timeout": 5,
+        **changes,
+    }
+
+
+def _planned(status: Any, enabled: bool = True, **changes: Any) -> list[str]:
+    params = _params(**changes)
+    manager = STATE.OpenRC(params)
+    manager.enabled = lambda: enabled
+    planned: list[str] = STATE.plan(manager, params, status)
+    return planned
+
+
+def test_what_runs_as_wanted_is_left_alone() -> None:
+    assert _planned(STATE.Status(running=True, started=time.time())) == []
+
+
+def test_what_is_stopped_or_broken_is_brought_up() -> None:
+    assert _planned(STATE.Status(), enabled=False) == ["start", "enable"]
+    assert _planned(STATE.Status(running=True, broken="unsupervised")) == ["repair"]
+    assert _planned(STATE.Status(running=True, stale=True)) == ["reload definition"]
+
+
+def test_only_a_change_since_the_start_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    path.touch()
+    changed = path.stat().st_ctime
+    before, after = (STATE.Status(running=True, started=changed + shift) for shift in (-10, 10))
+    assert _planned(before, files=[str(path)]) == ["restart"]
+    assert _planned(after, files=[str(path)]) == []
+    assert _planned(before, files=[str(path)], kind="oneshot") == []
+    assert _planned(STATE.Status(running=True), files=[str(path)]) == []
+    assert _planned(before, files=[str(tmp_path / "none")]) == []
+
+
+def test_what_shall_stop_is_stopped_once() -> None:
+    running = STATE.Status(running=True)
+    assert _planned(running, state="stopped", enabled=True) == ["stop"]
+    assert _planned(STATE.Status(), state="stopped") == []
+    assert _planned(STATE.Status(exists=False), enabled=False, state="stopped") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "running", "broken"), [(0, True, ""), (3, False, ""), (32, True, "crashed"), (64, True, "unsupervised")]
+)
+def test_openrc_tells_states_by_code(monkeypatch: pytest.MonkeyPatch, code: int, running: bool, broken: str) -> None:
+    monkeypatch.setattr(STATE, "run", lambda *_: (code, ""))
+    monkeypatch.setattr(STATE.Path, "is_file", lambda _: True)
+    status = STATE.OpenRC(_params()).status()
+    assert (status.running, status.broken) == (running, broken)
+
+
+def test_systemd_is_read_by_its_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "LoadState=loaded\nActiveState=active\nMainPID=7\nNeedDaemonReload=yes\nActiveEnterTimestampMonotonic=1\n"
+    monkeypatch.setattr(STATE, "run", lambda *_: (0, shown))
+    status = STATE.Systemd(_params()).status()
+    assert (status.exists, status.running, status.main_pid, status.stale) == (True, True, 7, True)
+    monkeypatch.setattr(STATE, "run", lambda *_: (0, "LoadState=not-found\nActiveState=inactive\nMainPID=0\n"))
+    assert not STATE.Systemd(_params()).status().exists
+
+
+def test_only_listeners_on_the_port_count() -> None:
+    header = "  sl  local_address rem_address   st\n"
+    assert STATE.port_inodes(443, [header + _listens(443)]) == {"12345"}
+    assert STATE.port_inodes(443, [header + _listens(444), ""]) == set()
+    assert STATE.port_inodes(443, [header + _listens(443).replace(" 0A ", " 01 ")]) == set()
+
+
+def test_a_port_that_another_holds_is_no_readiness() -> None:
+    """A real listener, of this process: not of the service, and named."""
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        manager = STATE.OpenRC(_params())
+        inodes = STATE.port_inodes(port, [STATE.read("/proc/net/tcp")])
+        manager.pids = lambda: {1}
+        said = STATE.why_not_listening(manager, inodes, f"port {port}")
+        assert re.search(rf"port {port} is held by \S+ .*pid {os.getpid()}.*not by it", said)
+        manager.pids = lambda: {os.getpid()}
+        assert STATE.why_not_listening(manager, inodes, f"port {port}") == ""
+
+
+def test_a_failure_is_one_line_with_the_last_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    log.write_text("old\n" * 20 + "\x1b[31mbind() failed\x1b[0m\nbind() failed\n")
+    manager = STATE.OpenRC(_params(log=str(log)))
+    monkeypatch.setattr(manager, "status", lambda: STATE.Status(running=True, main_pid=2**22 + 1))
+    with pytest.raises(STATE.ServiceError) as caught:
+        STATE.wait_until_ready(manager, {"port": 1, "timeout": 1}, True, time.monotonic() - 2)
+    assert str(caught.value) == ("not ready after 1 s: its main process died; its last log lines: old | bind() failed")
+
+
+def test_a_daemon_without_a_supervisor_is_refused() -> None:
+    manager = STATE.OpenRC(_params())
+    manager.status = lambda: STATE.Status(running=True)
+    assert STATE.why_not_alive(manager, True, 0.0) == "no supervisor watches it"
+    assert STATE.why_not_alive(manager, False, 0.0) == ""
+
+
+def test_what_a_command_starts_in_the_background_holds_nothing_up() -> None:
+    begun = time.monotonic()
+    code, out = STATE.run(["sh", "-c", "sleep 20 & echo $!"], timeout=10)
+    assert (code, time.monotonic() - begun < 5) == (0, True)
+    os.kill(int(out), signal.SIGKILL)
+
+
+# -- the declaration -----------------------------------------------------------------------------------------------
+
+
+def test_the_platforms_have_their_values() -> None:
+    for family in load(ROLE / "vars/main.yml")["__service_unit_platforms"]:
+        values = load(ROLE / f"vars/{family}.yml")
+        assert values.keys() == {"__service_unit_cron", "__service_unit_diverts"}
+        # One of the two ways to tell cron.
+        assert bool(values["__service_unit_cron"]["folder"]) != bool(values["__service_unit_cron"]["table"])
+
+
+def test_every_manager_has_its_tasks() -> None:
+    for manager in load(ROLE / "vars/main.yml")["__service_unit_managers"].values():
+        assert (ROLE / f"tasks/{manager}.yml").exists()
