@@ -73,6 +73,8 @@ def ensure() -> None:
     if os.geteuid():
         raise LabError("no Docker Engine answers, and starting one needs root: start it, or run this as root")
     install("docker.io", "iptables", program="dockerd")
+    # From Debian 13 on the client is a package of its own.
+    install("docker-cli", program="docker")
     if answers():
         return
     if _has_service_manager():

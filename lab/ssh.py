@@ -46,6 +46,8 @@ def options() -> list[str]:
         *("-o", f"UserKnownHostsFile={KNOWN_HOSTS}"),
         *("-o", "StrictHostKeyChecking=yes"),
         *("-o", "IdentitiesOnly=yes"),
+        # A shared connection must not outlive its target, whose address the next one gets.
+        *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),
     ]
 
 
