@@ -1,0 +1,99 @@
+"""Runs of the playbook, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.acceptance.lab_target import BIN
+from tests.repository import ROOT
+
+TIMEOUT = 900  # seconds for one run
+_RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+_ERROR = re.compile(r"^\[ERROR\]: (?:Task failed: (?:Action failed|Module failed): )?(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run ended in. ``output`` is what the user saw."""
+
+    code: int
+    output: str
+    seconds: float
+    changed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the recap; a run that was cut has none (-1)."""
+        recap = _RECAP.findall(self.output)
+        object.__setattr__(self, "changed", sum(int(one[1]) for one in recap) if recap else -1)
+
+    @property
+    def changes(self) -> list[str]:
+        """Return the tasks that changed something, as far as the output tells."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                task = line.split("[", 1)[1].rsplit("]", 1)[0]
+            elif line.startswith("changed:"):
+                found.append(task)
+        return found
+
+    @property
+    def errors(self) -> list[str]:
+        """Return the lines that say why it failed."""
+        return [line.strip() for line in _ERROR.findall(self.output)]
+
+
+def start(folder: Path, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+    """Start a run in a process group of its own; ``folder`` keeps the variables, given by ``-e @file``."""
+    command = [str(BIN / "ansible-playbook"), "site.yml", "-i", "inventory", *arguments]
+    if variables is not None:
+        path = folder / "variables.yml"
+        path.write_text(yaml.safe_dump(variables), encoding="utf-8")
+        path.chmod(0o600)
+        command += ["-e", f"@{path}"]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "400"}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], cut: Callable[[str], bool] | None = None) -> Run:
+    """Wait for the end of a run. ``cut`` is asked for each line; when it says yes the user presses Ctrl-C."""
+    began = time.monotonic()
+    lines: list[str] = []
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            assert time.monotonic() - began < TIMEOUT, f"the run took longer than {TIMEOUT} s: {line}"
+            if cut and cut(line):
+                # The terminal sends it to the whole group.
+                os.killpg(process.pid, signal.SIGINT)
+                cut = None
+        code = process.wait(60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return Run(code, "".join(lines), time.monotonic() - began)
+
+
+def run(folder: Path, *arguments: str, variables: dict[str, Any] | None = None) -> Run:
+    """Run the playbook to its end."""
+    return finish(start(folder, *arguments, variables=variables))

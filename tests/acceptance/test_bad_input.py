@@ -1,0 +1,255 @@
+"""What can't be right is refused before the first change, with one line that says what, and what would be right."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.acceptance import lab_target, runs
+from tests.acceptance.conftest import Measure
+from tests.acceptance.machine import Machine
+from tests.acceptance.runs import Run
+from tests.acceptance.summary import Summary
+from tests.acceptance.web import Client
+from tests.repository import ROOT, load
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+PORT = 8444
+SHORT = "short-word"
+OLD_HOST = "oldstable"
+
+Sites = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mistake: the variables that make it, and what the line must name (nothing of it a secret)."""
+
+    name: str
+    variables: Callable[[Sites], dict[str, Any]]
+    named: tuple[str, ...]
+    hidden: tuple[str, ...] = field(default=())
+
+
+def _sites(change: Callable[[Sites], object]) -> Callable[[Sites], dict[str, Any]]:
+    """Return what takes the inventory's sites and makes one mistake in them."""
+
+    def make(given: Sites) -> dict[str, Any]:
+        sites = copy.deepcopy(given)
+        change(sites)
+        return {"slipway_sites": sites}
+
+    return make
+
+
+def _set(**variables: Any) -> Callable[[Sites], dict[str, Any]]:
+    return lambda _: variables
+
+
+def _static(sites: Sites) -> dict[str, Any]:
+    return next(site for site in sites if site["type"] == "static")
+
+
+# The first site of the inventory is a WordPress site.
+CASES = (
+    Case(
+        "unknown key of a site",
+        _sites(lambda sites: sites[0].update(titel="A")),
+        ("slipway_sites[0].titel", "'titel'", "title"),
+    ),
+    Case(
+        "unknown key of an administrator",
+        _sites(lambda sites: sites[0]["admin"].update(mail="a@example.test")),
+        ("slipway_sites[0].admin.mail", "'mail'", "email"),
+    ),
+    Case(
+        "unknown key of a user",
+        _sites(lambda sites: sites[0].update(users=[{"name": "a", "email": "a@b.test", "role": "editor", "age": 7}])),
+        ("slipway_sites[0].users[0].age", "'age'", "role"),
+    ),
+    Case(
+        "unknown key of a source",
+        _sites(lambda sites: _static(sites)["source"].update(branch="main")),
+        (".source.branch", "'branch'", "version"),
+    ),
+    Case(
+        "duplicate name",
+        _sites(lambda sites: sites[1].update(name=sites[0]["name"])),
+        ("slipway_sites[1].name", "twice", "slipway_sites[0].name"),
+    ),
+    Case(
+        "duplicate domain",
+        _sites(lambda sites: sites[1].update(aliases=[sites[0]["domain"]])),
+        ("slipway_sites[1].aliases", "twice", "slipway_sites[0].domain"),
+    ),
+    Case(
+        "invalid domain",
+        _sites(lambda sites: sites[0].update(domain="not_a_domain")),
+        ("slipway_sites[0].domain", "'not_a_domain'", "host name"),
+    ),
+    Case(
+        "unknown type",
+        _sites(lambda sites: sites[0].update(type="drupal")),
+        ("slipway_sites[0].type", "'drupal'", "wordpress, static"),
+    ),
+    Case("unknown provider", _set(slipway_provider="podman"), ("slipway_provider", "'podman'", "compose, native")),
+    Case(
+        "administrator called admin",
+        _sites(lambda sites: sites[0]["admin"].update(name="SiteAdmin")),
+        ("slipway_sites[0].admin.name", "'SiteAdmin'", "must not contain 'admin'"),
+    ),
+    Case(
+        "short password",
+        _sites(lambda sites: sites[0]["admin"].update(password=SHORT)),
+        ("slipway_sites[0].admin.password", str(len(SHORT)), "at least 12"),
+        (SHORT,),
+    ),
+    Case(
+        "short password of the database",
+        _sites(lambda sites: sites[0].update(database_password=SHORT)),
+        ("slipway_sites[0].database_password", str(len(SHORT)), "at least 12"),
+        (SHORT,),
+    ),
+    Case("too little memory", _set(mariadb_memory_mb=9_999_999), ("mariadb_memory_mb", "1000", "MiB", "the host has")),
+    Case("too little disk", _set(slipway_disk_min_mb=999_999_999), ("slipway_disk_min_mb", "999999999", "MiB")),
+    Case(
+        "wrong checksum",
+        _set(php_fpm_wordpress_checksum="sha256:" + "0" * 64),
+        ("php_fpm_wordpress_checksum", "0" * 64, "file://"),
+    ),
+    Case(
+        "no checksum",
+        _set(php_fpm_wordpress_checksum="md5:1234"),
+        ("php_fpm_wordpress_checksum", "md5:1234", "sha256:"),
+    ),
+    Case("unknown variable", _set(nginx_tls_htps_port=443), ("nginx_tls_htps_port", "README")),
+    Case("wrong kind of value", _set(php_fpm_wordpress_replicas="many"), ("php_fpm_wordpress_replicas", "many", "int")),
+)
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, summary: Summary
+) -> Iterator[Callable[[Case], Run]]:
+    """Return the run of a case. Two run at a time: they change nothing, and mostly wait for each other's host."""
+    wanted = {case for item in request.session.items if (case := _case_of(item))}
+    given = list(lab_target.sites().values())
+    before = _state(summary)
+    pool = ThreadPoolExecutor(2)
+
+    def start(case: Case) -> Run:
+        return runs.run(tmp_path_factory.mktemp("case"), variables=case.variables(given))
+
+    started: dict[Case, Future[Run]] = {case: pool.submit(start, case) for case in CASES if case in wanted}
+    yield lambda case: started[case].result()
+    pool.shutdown(cancel_futures=True)
+    # Nothing was changed on the controller either.
+    assert _state(summary) == before
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    call = getattr(item, "callspec", None)
+    case = call.params.get("case") if call and item.path == Path(__file__) else None
+    return case if isinstance(case, Case) else None
+
+
+def _state(summary: Summary) -> dict[str, bytes]:
+    files = [summary.path, *sorted(summary.secrets_dir.iterdir()), *sorted(summary.ca_certificate.parent.iterdir())]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def assert_refused(run: Run, named: tuple[str, ...]) -> None:
+    """Assert that a run stopped with one line that names all this, and that no task of it changed anything."""
+    assert run.code != 0
+    assert run.changed == 0, run.changes
+    assert len(run.errors) == 1, run.output[-3000:]
+    missing = [part for part in named if part not in run.errors[0]]
+    assert not missing, f"not in: {run.errors[0]}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_is_refused(case: Case, outcomes: Callable[[Case], Run], measure: Measure) -> None:
+    run = outcomes(case)
+    measure(f"refused: {case.name}", run.seconds)
+    assert_refused(run, case.named)
+    assert [secret for secret in case.hidden if secret in run.output] == []
+
+
+@pytest.fixture
+def listener(machine: Machine) -> Iterator[int]:
+    """Listen on a port of the target, as a program that was there before."""
+    script = f"import socket, sys; server = socket.create_server(('', {PORT})); print(flush=True); sys.stdin.read()"
+    with machine.background(script, "") as end:
+        yield PORT
+        end()
+
+
+def test_a_port_that_is_taken_is_refused(listener: int, tmp_path: Path) -> None:
+    run = runs.run(tmp_path, variables={"nginx_tls_https_port": listener})
+    assert_refused(run, ("nginx_tls_https_port", str(listener), "python3"))
+
+
+@pytest.fixture(scope="module")
+def old_host(tmp_path_factory: pytest.TempPathFactory, summary: Summary) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Return the inventory of a second target with Debian 12, and its connection variables."""
+    lab = (sys.executable, "-m", "lab")
+    made = subprocess.run(
+        [*lab, "create", OLD_HOST, "--platform", "debian12-systemd"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    variables = json.loads(made.stdout)["variables"] | {"slipway_provider": summary.provider}
+    groups = list(load(ROOT / "inventory" / "hosts.yml")["all"]["children"])
+    content = {
+        "all": {
+            "hosts": {OLD_HOST: variables},
+            "children": {group: {"hosts": {OLD_HOST: {}}} for group in groups},
+        }
+    }
+    path = tmp_path_factory.mktemp("old") / "old.yml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    yield path, variables
+    subprocess.run([*lab, "destroy", OLD_HOST], cwd=ROOT, check=True)
+
+
+@pytest.mark.compose
+def test_a_release_without_compose_is_refused(old_host: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Debian 12 as it is: its archive has no Compose 2."""
+    run = runs.run(tmp_path, "-i", str(old_host[0]), "--limit", f"localhost,{OLD_HOST}")
+    assert_refused(run, (OLD_HOST, "Debian 12", "Debian 13"))
+
+
+def test_an_unsupported_release_is_refused(
+    old_host: tuple[Path, dict[str, Any]], summary: Summary, tmp_path: Path
+) -> None:
+    """The same target, once it says what Debian 11 says of itself."""
+    path, variables = old_host
+    ssh = summary.ssh.__class__(
+        str(variables["ansible_host"]),
+        22,
+        str(variables["ansible_user"]),
+        summary.ssh.private_key,
+        summary.ssh.known_hosts,
+    )
+    old = Machine(Summary(**{**summary.__dict__, "ssh": ssh}))
+    old.run("sed -i 's/bookworm/bullseye/g; s/12/11/g' /etc/os-release; echo 11.11 >/etc/debian_version")
+    old.disconnect()
+    run = runs.run(tmp_path, "-i", str(path), "--limit", f"localhost,{OLD_HOST}")
+    assert_refused(run, (OLD_HOST, "Debian 11", "Debian 13"))
+
+
+def test_the_sites_are_served_as_before(summary: Summary, outcomes: Callable[[Case], Run]) -> None:
+    for case in CASES[:1]:
+        outcomes(case)
+    for site in summary.sites:
+        assert Client(site, summary.ca_certificate).get("/").status == 200

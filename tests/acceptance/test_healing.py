@@ -1,0 +1,104 @@
+"""A main process that dies is back within 30 seconds, and so is what it serves."""
+
+from __future__ import annotations
+
+import ftplib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.conftest import Measure
+from tests.acceptance.ftps import Ftps
+from tests.acceptance.machine import PROGRAMS, Machine
+from tests.acceptance.summary import Site, Summary
+from tests.acceptance.waiting import wait_until
+from tests.acceptance.web import Client
+
+pytestmark = [pytest.mark.writes, pytest.mark.slow]
+
+LIMIT = 30  # seconds, from the signal until the service serves again
+
+Probe = Callable[[], bool]
+
+
+def _shows(summary: Summary, site: Site, path: str) -> bool:
+    return Client(site, summary.ca_certificate).get(path).status == 200
+
+
+def _all_show(summary: Summary, kind: str | None, path: str = "/") -> Probe:
+    sites = [site for site in summary.sites if kind in (None, site.type)]
+    return lambda: all(_shows(summary, site, path) for site in sites)
+
+
+def _ftp_answers(summary: Summary) -> Probe:
+    def probe() -> bool:
+        for site in summary.of_type("wordpress"):
+            connection = Ftps(site, summary.ca_certificate)
+            try:
+                connection.enter(site.name, summary.secret(f"{site.name}_ftp_password") or "")
+                connection.nlst("/")
+            except ftplib.error_perm:
+                # The password is the inventory's: that it was asked for is enough.
+                if summary.secret(f"{site.name}_ftp_password"):
+                    raise
+            finally:
+                connection.close()
+        return True
+
+    return probe
+
+
+def _cache_answers(machine: Machine, summary: Summary) -> Probe:
+    sites = [site for site in summary.of_type("wordpress") if summary.secret(f"{site.name}_cache_password")]
+    return lambda: all(machine.cache(site, "PING") == "PONG" for site in sites)
+
+
+def probe_of(component: str, machine: Machine, summary: Summary) -> Probe:
+    """Return what tells whether a component serves."""
+    # The login form is made by PHP and needs the database, and no page cache keeps it.
+    return {
+        "web": _all_show(summary, None),
+        "php": _all_show(summary, "wordpress", "/wp-login.php"),
+        "database": _all_show(summary, "wordpress", "/wp-login.php"),
+        "cache": _cache_answers(machine, summary),
+        "ftp": _ftp_answers(summary),
+        "static": _all_show(summary, "static"),
+        "engine": lambda: bool(machine.containers()) and _all_show(summary, None)(),
+    }[component]
+
+
+@pytest.mark.parametrize("component", PROGRAMS)
+def test_a_killed_main_process_is_replaced(
+    machine: Machine, summary: Summary, component: str, measure: Measure
+) -> None:
+    """Each main process of the component in turn; with several, as of PHP, none may be left out."""
+    before = machine.main_processes(component)
+    if not before:
+        pytest.skip(f"no {' or '.join(PROGRAMS[component])} runs on this host")
+    probe = probe_of(component, machine, summary)
+    assert probe()
+    for victim in before:
+        start = time.monotonic()
+        machine.run(f"kill -9 {victim.pid}")
+
+        def is_back(victim: int = victim.pid) -> bool:
+            now = machine.main_processes(component)
+            return len(now) == len(before) and victim not in {one.pid for one in now} and probe()
+
+        wait_until(f"{victim.line} is back after kill -9", is_back, LIMIT)
+        seconds = time.monotonic() - start
+        measure(f"kill -9 of {component} ({victim.line[:40]}): served again", seconds)
+        assert seconds <= LIMIT
+
+
+@pytest.mark.compose
+def test_every_container_is_healthy_in_the_end(machine: Machine) -> None:
+    def unhealthy() -> dict[str, str]:
+        return {
+            one["Name"]: one["State"].get("Health", {}).get("Status", "none")
+            for one in machine.containers()
+            if one["State"].get("Health", {}).get("Status") != "healthy"
+        }
+
+    wait_until("every container is healthy", lambda: not unhealthy(), 60)

@@ -1,0 +1,135 @@
+"""What people wrote is there after every container was made anew, and after the target was rebooted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from tests.acceptance.conftest import Measure
+from tests.acceptance.ftps import Ftps
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site, Summary
+from tests.acceptance.waiting import wait_until
+from tests.acceptance.web import Client
+from tests.acceptance.wordpress import Author
+
+pytestmark = [pytest.mark.writes, pytest.mark.slow]
+
+# Seconds until all sites are served again, from when the target answers by ssh.
+SERVED = 180
+COMPONENTS = ("web", "php", "database", "cache", "ftp")
+# The smallest picture there is: one transparent pixel.
+PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written on a site before the change."""
+
+    site: Site
+    word: str
+    post: str
+    picture: str
+    upload: str
+
+
+@pytest.fixture(scope="module")
+def written(summary: Summary, authors: Callable[[Site], Author]) -> Iterator[list[Written]]:
+    """Write a post, a picture of the media library and an upload by FTPS on every WordPress site."""
+    done: list[Written] = []
+    undo: list[Callable[[], object]] = []
+    for site in summary.of_type("wordpress"):
+        author = authors(site)
+        word = f"kept-{site.name}-{author.uuid[:8]}"
+        post = author.api("POST", "/wp/v2/posts", {"title": word, "content": word, "status": "publish"})
+        undo.append(partial(author.api, "DELETE", f"/wp/v2/posts/{post['id']}", force="true"))
+        picture = author.upload(f"{word}.gif", "image/gif", PICTURE)
+        undo.append(partial(author.api, "DELETE", f"/wp/v2/media/{picture['id']}", force="true"))
+        upload = ""
+        if password := summary.secret(f"{site.name}_ftp_password"):
+            upload = f"/{word}.txt"
+            _ftp(site, summary, password).put(f"/public{upload}", word.encode())
+            undo.append(partial(_delete, site, summary, password, f"/public{upload}"))
+        paths = (post["link"].removeprefix(site.url), picture["source_url"].removeprefix(site.url))
+        done.append(Written(site, word, *paths, upload))
+    yield done
+    for step in undo:
+        with suppress(AssertionError, OSError):
+            step()
+
+
+def _delete(site: Site, summary: Summary, password: str, path: str) -> None:
+    _ftp(site, summary, password).delete(path)
+
+
+def _ftp(site: Site, summary: Summary, password: str) -> Ftps:
+    connection = Ftps(site, summary.ca_certificate)
+    connection.enter(site.name, password)
+    return connection
+
+
+def all_there(summary: Summary, written: list[Written], authors: Callable[[Site], Author]) -> bool:
+    """Tell whether every site is served, with all that was written; raises AssertionError that says what isn't."""
+    for site in summary.sites:
+        assert Client(site, summary.ca_certificate).get("/").status == 200, f"{site.name} is not served"
+    for one in written:
+        client = Client(one.site, summary.ca_certificate)
+        assert one.word in client.get(one.post).text, f"{one.post} is not there"
+        assert client.get(one.picture).body == PICTURE, f"{one.picture} is not there"
+        if one.upload:
+            assert client.get(one.upload).text == one.word, f"{one.upload} is not there"
+        # Users and their passwords as well.
+        assert authors(one.site).api("GET", "/wp/v2/users/me")["id"]
+    return True
+
+
+def _pids(machine: Machine) -> set[int]:
+    return {process.pid for name in COMPONENTS for process in machine.main_processes(name)}
+
+
+def test_what_was_written_is_there(summary: Summary, written: list[Written], authors: Callable[[Site], Author]) -> None:
+    assert written
+    assert all_there(summary, written, authors)
+
+
+def test_it_is_there_after_everything_was_made_anew(
+    machine: Machine,
+    summary: Summary,
+    written: list[Written],
+    authors: Callable[[Site], Author],
+    measure: Measure,
+) -> None:
+    """Every container recreated; without containers, every service restarted."""
+    before = {
+        process.pid for name in ("web", "php", "database", "cache", "ftp") for process in machine.main_processes(name)
+    }
+    containers = {one["Id"] for one in machine.containers()} if machine.compose else set()
+    machine.recreate()
+    seconds = wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)
+    measure("all containers recreated (or services restarted): served again after", seconds)
+    after = {
+        process.pid for name in ("web", "php", "database", "cache", "ftp") for process in machine.main_processes(name)
+    }
+    assert not before & after
+    if containers:
+        now = {one["Id"] for one in machine.containers()}
+        assert not containers & now
+        assert len(now) == len(containers)
+
+
+def test_it_is_there_after_a_reboot(
+    machine: Machine,
+    summary: Summary,
+    written: list[Written],
+    authors: Callable[[Site], Author],
+    measure: Measure,
+) -> None:
+    """Everything comes back by itself."""
+    down = machine.reboot()
+    served = wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)
+    measure("reboot: ssh again after", down)
+    measure("reboot: all sites served after ssh", served)
