@@ -60,5 +60,14 @@ def down() -> None:
             docker("image", "rm", *images.PULLED.read_text().split(), check=False)
         engine.stop()
     inventory.PATH.unlink(missing_ok=True)
-    shutil.rmtree(STATE, ignore_errors=True)
-    say("all gone")
+    if engine.our_pid() is None:
+        shutil.rmtree(STATE, ignore_errors=True)
+        say("all gone")
+        return
+    # Its process id stays known, so that a later `down` stops it.
+    for path in STATE.iterdir() if STATE.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in {engine.PID_FILE, engine.LOG_FILE}:
+            path.unlink()
+    say("all gone but the engine, which others use")
