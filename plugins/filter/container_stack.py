@@ -43,6 +43,14 @@ def _concerns(item: dict[str, Any], service: str) -> bool:
     return service in item.get("services", [service])
 
 
+def _mount(volume: str) -> str:
+    """Keep the Engine from giving an empty named volume the owner and mode of the image's folder."""
+    if volume.startswith("/"):
+        return volume
+    options = volume.split(":")[2:]
+    return ":".join([*volume.split(":")[:2], ",".join([*options, "nocopy"])])
+
+
 def fragment(
     declaration: dict[str, Any],
     image: str,
@@ -64,6 +72,7 @@ def fragment(
         services[name] = {
             **CONTAINER_DEFAULTS,
             **definition,
+            "volumes": [_mount(volume) for volume in definition.get("volumes", [])],
             "image": image,
             "build": {
                 "context": f"{stack_dir}/{declaration['name']}/build",
