@@ -24,13 +24,25 @@ def hosts() -> dict[str, dict[str, object]]:
     return found
 
 
+def _target(summary: Summary) -> dict[str, Any] | None:
+    """Return what the lab keeps of the summary's target; none if it isn't one of the lab's inventory."""
+    for path in (ROOT / ".slipway" / "lab" / "targets").glob("*/target.json"):
+        target: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if target["address"] == summary.ssh.host and target["name"] in hosts():
+            return target
+    return None
+
+
 def why_not(summary: Summary) -> str:
     """Return why the playbook can't be run here, or nothing if it can."""
-    for path in (ROOT / ".slipway" / "lab" / "targets").glob("*/target.json"):
-        target = json.loads(path.read_text(encoding="utf-8"))
-        if target["address"] == summary.ssh.host and target["name"] in hosts():
-            return ""
-    return "it runs the playbook, and the summary is not of this machine's lab"
+    return "" if _target(summary) else "it runs the playbook, and the summary is not of this machine's lab"
+
+
+def platform(summary: Summary) -> str:
+    """Return the platform of the summary's target, as the lab calls it."""
+    target = _target(summary)
+    assert target
+    return str(target["platform"])
 
 
 @functools.cache

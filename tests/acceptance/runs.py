@@ -74,8 +74,15 @@ def start(folder: Path, *arguments: str, variables: dict[str, Any] | None = None
     )
 
 
-def finish(process: subprocess.Popen[str], cut: Callable[[str], bool] | None = None) -> Run:
-    """Wait for the end of a run. ``cut`` is asked for each line; when it says yes the user presses Ctrl-C."""
+def finish(
+    process: subprocess.Popen[str],
+    cut: Callable[[str], bool] | None = None,
+    sign: signal.Signals = signal.SIGINT,
+) -> Run:
+    """Wait for the end of a run. ``cut`` is asked for each line; when it says yes the run gets the signal.
+
+    SIGINT is what Ctrl-C sends.
+    """
     began = time.monotonic()
     lines: list[str] = []
     assert process.stdout is not None
@@ -85,7 +92,7 @@ def finish(process: subprocess.Popen[str], cut: Callable[[str], bool] | None = N
             assert time.monotonic() - began < TIMEOUT, f"the run took longer than {TIMEOUT} s: {line}"
             if cut and cut(line):
                 # The terminal sends it to the whole group.
-                os.killpg(process.pid, signal.SIGINT)
+                os.killpg(process.pid, sign)
                 cut = None
         code = process.wait(60)
     finally:

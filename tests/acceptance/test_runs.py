@@ -1,0 +1,106 @@
+"""The playbook on a target it provisioned, and on a bare one: nothing changes, and no secret shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.acceptance import lab_target, runs, watching
+from tests.acceptance.conftest import Measure
+from tests.acceptance.machine import Machine
+from tests.acceptance.runs import Run
+from tests.acceptance.summary import Summary
+from tests.repository import ROOT, load
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+BARE_HOST = "bare"
+
+
+@pytest.fixture(scope="module")
+def second(
+    machine: Machine, summary: Summary, tmp_path_factory: pytest.TempPathFactory, measure: Measure
+) -> tuple[Run, dict[str, Any], dict[str, Any]]:
+    """Run the playbook again; return the run, and what was seen of secrets meanwhile here and on the target."""
+    secrets = summary.secrets()
+    with (
+        watching.local_processes(secrets) as end_here,
+        machine.background(watching.PROCESSES, json.dumps(secrets)) as end_there,
+    ):
+        run = runs.run(tmp_path_factory.mktemp("second"))
+        here, there = json.loads(end_here()), json.loads(end_there())
+    measure("second run", run.seconds)
+    return run, here, there
+
+
+def test_a_second_run_changes_nothing(second: tuple[Run, dict[str, Any], dict[str, Any]]) -> None:
+    run = second[0]
+    assert run.code == 0, run.output[-3000:]
+    assert run.changes == []
+    assert run.changed == 0
+
+
+def test_a_run_tells_what_it_made(second: tuple[Run, dict[str, Any], dict[str, Any]], summary: Summary) -> None:
+    output = second[0].output
+    for site in summary.sites:
+        assert site.url in output
+    assert str(summary.secrets_dir) in output
+    assert str(summary.ca_certificate) in output
+    durations = json.loads(summary.path.read_text(encoding="utf-8"))["durations"]
+    assert durations["total"] > 0
+
+
+def test_a_run_shows_no_secret_to_other_processes(second: tuple[Run, dict[str, Any], dict[str, Any]]) -> None:
+    """Neither on the controller nor on the target, on a command line or in an environment."""
+    for seen in second[1:]:
+        assert seen["rounds"] > 10
+        assert seen["found"] == {}
+
+
+def test_a_run_prints_no_secret(second: tuple[Run, dict[str, Any], dict[str, Any]], summary: Summary) -> None:
+    assert [name for name, value in summary.secrets().items() if value in second[0].output] == []
+
+
+def test_check_mode_reports_no_change(summary: Summary, tmp_path: Path, measure: Measure) -> None:
+    """And its differences, had there been any, show no secret either."""
+    before = summary.path.read_bytes()
+    run = runs.run(tmp_path, "--check", "--diff", "-v")
+    measure("--check --diff on the provisioned target", run.seconds)
+    assert run.code == 0, run.output[-3000:]
+    assert run.changes == []
+    assert run.changed == 0
+    assert [name for name, value in summary.secrets().items() if value in run.output] == []
+    assert summary.path.read_bytes() == before
+
+
+@pytest.fixture
+def bare(tmp_path: Path, summary: Summary) -> Iterator[Path]:
+    """Return the inventory of a second target of the same platform, on which nothing was done yet."""
+    lab = (sys.executable, "-m", "lab")
+    create = [*lab, "create", BARE_HOST, "--platform", lab_target.platform(summary)]
+    made = subprocess.run(create, cwd=ROOT, capture_output=True, check=True)
+    host = {**next(iter(lab_target.hosts().values())), **json.loads(made.stdout)["variables"]}
+    groups = load(ROOT / "inventory" / "hosts.yml")["all"]["children"]
+    children: dict[str, Any] = {group: {"hosts": {BARE_HOST: {}}} for group in groups}
+    path = tmp_path / "bare.yml"
+    path.write_text(yaml.safe_dump({"all": {"hosts": {BARE_HOST: host}, "children": children}}), encoding="utf-8")
+    yield path
+    subprocess.run([*lab, "destroy", BARE_HOST], cwd=ROOT, check=True)
+
+
+def test_check_mode_passes_on_a_bare_host(bare: Path, tmp_path: Path, measure: Measure) -> None:
+    """With a state folder of its own: nothing may be made on the controller either."""
+    state = tmp_path / "state"
+    arguments = ("-i", str(bare), "--limit", f"localhost,{BARE_HOST}", "--check", "--diff")
+    run = runs.run(tmp_path, *arguments, variables={"slipway_state_dir": str(state)})
+    measure("--check --diff on a bare target", run.seconds)
+    assert run.code == 0, run.output[-3000:]
+    assert run.changed > 0
+    assert not state.exists()
