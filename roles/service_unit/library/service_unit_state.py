@@ -331,8 +331,9 @@ class Systemd(Manager):
         return {pid for pid in all_pids() if own.search(read(f"/proc/{pid}/cgroup"))}
 
     def log_tail(self) -> str:
-        """Return the journal's last lines of the unit."""
-        return run(["journalctl", "--unit", self.unit, "--lines", str(LOG_LINES), "--output", "cat", "--no-pager"])[1]
+        """Return the journal's last lines of the service itself; systemd's own about it when it printed none."""
+        shown = ["journalctl", "--lines", str(LOG_LINES), "--output", "cat", "--no-pager", "--quiet"]
+        return run([*shown, f"_SYSTEMD_UNIT={self.unit}"])[1] or run([*shown, f"--unit={self.unit}"])[1]
 
 
 class OpenRC(Manager):
