@@ -60,8 +60,9 @@ lint: venv ## Style, types and Ansible's production profile
 	$(bin)/shellcheck .ci/run tools/*.sh
 	$(bin)/ansible-lint
 
-docs: venv ## Renew the variable tables in roles/*/README.md
+docs: venv ## Renew the tables in README.md and roles/*/README.md
 	$(bin)/python tools/role_readme.py
+	$(bin)/python tools/platform_table.py
 
 parsers: venv ## The programs that the tests of the templates ask, of the releases they are for (a minute, once)
 	$(bin)/python -m tools.parsers

@@ -1,0 +1,92 @@
+"""Write the table of platforms in README.md from what the playbooks accept.
+
+    python tools/platform_table.py [--check]
+
+The table stands between the markers ``<!-- platforms -->`` and ``<!-- /platforms -->``; everything
+else in README.md is written by hand and left alone. What it shows is ``__slipway_platforms`` of
+``playbooks/vars/requirements.yml``, by which a run refuses every other platform. ``--check`` changes
+nothing and fails if the table is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+REQUIREMENTS = ROOT / "playbooks/vars/requirements.yml"
+BEGIN, END = "<!-- platforms -->", "<!-- /platforms -->"
+
+
+class TableError(Exception):
+    """A table that can't be written; the message is one line."""
+
+
+def accepted(text: str) -> dict[str, list[str]]:
+    """Return the platforms of each provider, from the text of the requirements; raises TableError."""
+    content: Any = yaml.safe_load(text)
+    found = content.get("__slipway_platforms") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not found:
+        raise TableError("requirements.yml: __slipway_platforms is no mapping of providers")
+    for provider, platforms in found.items():
+        if not isinstance(platforms, list) or not all(isinstance(one, str) for one in platforms):
+            raise TableError(f"requirements.yml: the platforms of {provider} are no list of names")
+    return {str(provider): list(platforms) for provider, platforms in found.items()}
+
+
+def _order(platform: str) -> tuple[bool, str, list[int]]:
+    """Return what sorts platforms: Debian first, then by family, the newest release first."""
+    family = platform.partition(" ")[0]
+    return family != "Debian", family, [-int(part) for part in re.findall(r"\d+", platform)]
+
+
+def table(providers: dict[str, list[str]]) -> str:
+    """Return the Markdown between the markers: a row for each platform, a column for each provider."""
+    platforms = {platform for names in providers.values() for platform in names}
+    rows = [["Platform", *(f"`{provider}`" for provider in providers)]]
+    rows += [
+        [one, *("yes" if one in names else "no" for names in providers.values())]
+        for one in sorted(platforms, key=_order)
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines)
+
+
+def updated(readme: str, requirements: str) -> str:
+    """Return the text of README.md with its table as it should be; raises TableError."""
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
+        raise TableError(f"README.md needs the markers {BEGIN} and {END}, once each")
+    before, after = readme.partition(BEGIN)[0], readme.partition(END)[2]
+    return f"{before}{BEGIN}\n{table(accepted(requirements))}\n{END}{after}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date")
+    options = parser.parse_args(arguments)
+    old = README.read_text(encoding="utf-8")
+    try:
+        new = updated(old, REQUIREMENTS.read_text(encoding="utf-8"))
+    except TableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if new == old:
+        return 0
+    if options.check:
+        print("README.md: the table of platforms is out of date; run `make docs`", file=sys.stderr)
+        return 1
+    README.write_text(new, encoding="utf-8")
+    print("README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
