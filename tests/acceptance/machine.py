@@ -55,27 +55,28 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
             words = file.read().split(b"\0")
         with open(f"/proc/{pid}/status") as file:
             uid = next(int(line.split()[1]) for line in file if line.startswith("Uid:"))
+        names = [text[text.index("(") + 1:text.rindex(")")]]
         try:
-            program = os.path.basename(os.readlink(f"/proc/{pid}/exe").split(" (deleted)")[0])
+            names.append(os.path.basename(os.readlink(f"/proc/{pid}/exe").split(" (deleted)")[0]))
         except OSError:
-            program = text[text.index("(") + 1:text.rindex(")")]
+            pass
         parent = int(text[text.rindex(")") + 2:].split()[1])
     except (OSError, StopIteration):
         continue
     line = b" ".join(words).decode("utf-8", "replace").strip()
-    found.append({"pid": int(pid), "parent": parent, "uid": uid, "program": program, "line": line})
+    found.append({"pid": int(pid), "parent": parent, "uid": uid, "names": names, "line": line})
 print(json.dumps(found))
 """
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of the target. ``program`` is the name of its file, ``line`` its command line."""
+    """A process of the target. ``names`` are its own and that of its file, ``line`` is its command line."""
 
     pid: int
     parent: int
     uid: int
-    program: str
+    names: list[str]
     line: str
 
 
@@ -225,7 +226,7 @@ class Machine:
         for component in NATIVE_SERVICES:
             if self.main_processes(component):
                 self._control(component, "restart")
-        for name in {process.program for process in self.main_processes("php")}:
+        for name in {process.names[0] for process in self.main_processes("php")}:
             # php-fpm8.4 is the program of the service php8.4-fpm on Debian, of php-fpm84 on Alpine.
             names = [name.replace("php-fpm", "php") + "-fpm", name.replace(".", "")]
             asked = [f"systemctl restart {one}" for one in names]
@@ -331,8 +332,8 @@ class Machine:
 
 def _belongs(process: Process, component: str) -> bool:
     programs = PROGRAMS[component]
-    if component == "static":
-        return process.program in programs and "http-server" in process.line
+    if component == "static" and "http-server" not in process.line:
+        return False
     if component == "php":
-        return process.program.startswith(programs)
-    return process.program in programs
+        return any(name.startswith(programs) for name in process.names)
+    return not set(programs).isdisjoint(process.names)

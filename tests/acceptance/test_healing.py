@@ -78,7 +78,7 @@ def test_a_killed_main_process_is_replaced(
         pytest.skip(f"no {' or '.join(PROGRAMS[component])} runs on this host")
     probe = probe_of(component, machine, summary)
     assert probe()
-    for victim in before:
+    for number, victim in enumerate(before, 1):
         start = time.monotonic()
         machine.run(f"kill -9 {victim.pid}")
 
@@ -88,7 +88,7 @@ def test_a_killed_main_process_is_replaced(
 
         wait_until(f"{victim.line} is back after kill -9", is_back, LIMIT)
         seconds = time.monotonic() - start
-        measure(f"kill -9 of {component} ({victim.line[:40]}): served again", seconds)
+        measure(f"kill -9 of {component} {number} of {len(before)}, served again ({victim.line[:40]})", seconds)
         assert seconds <= LIMIT
 
 
