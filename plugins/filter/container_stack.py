@@ -25,6 +25,17 @@ CONTAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
+# Asked every second while it starts, so that nobody waits longer than the server needs; then seldom, since each
+# question is a program that has to be started.
+HEALTHCHECK_DEFAULTS: dict[str, Any] = {
+    "interval": "15s",
+    "timeout": "5s",
+    "retries": 3,
+    "start_period": "60s",
+    "start_interval": "1s",
+}
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -73,6 +84,7 @@ def fragment(
             **CONTAINER_DEFAULTS,
             **definition,
             "volumes": [_mount(volume) for volume in definition.get("volumes", [])],
+            **({"healthcheck": HEALTHCHECK_DEFAULTS | check} if (check := definition.get("healthcheck")) else {}),
             "image": image,
             "build": {
                 "context": f"{stack_dir}/{declaration['name']}/build",
