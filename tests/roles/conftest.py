@@ -1,0 +1,72 @@
+"""What Molecule's scenarios verify: each role as its users notice it, on every target of the scenario.
+
+Molecule hands over all files; the one of the scenario's role is run. The tests of a role are the same for both of its
+providers. What differs between them stands in tests/acceptance/machine.py, as for the whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Ssh, Summary
+from tests.repository import ROOT, load
+
+HERE = Path(__file__).parent
+SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "")
+ROLE = SCENARIO.removesuffix("_compose")
+PROVIDER = "compose" if SCENARIO.endswith("_compose") else "native"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of the scenario's role; without a scenario, say so."""
+    mine = [item for item in items if HERE in item.path.parents]
+    if not SCENARIO:
+        for item in mine:
+            item.add_marker(pytest.mark.skip(reason="Molecule runs it: molecule verify -s <scenario>"))
+        return
+    others = [item for item in mine if item.path.stem != f"test_{ROLE}"]
+    # A scenario that verifies nothing would pass.
+    if mine == others:
+        pytest.exit(f"there is no test of the role {ROLE} in {HERE}", returncode=4)
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def targets() -> dict[str, dict[str, str]]:
+    """Return the targets of the scenario by platform, with their variables, as molecule/shared/create.yml wrote them."""
+    if not SCENARIO:
+        return {"none": {}}
+    found: dict[str, dict[str, str]] = load(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / "targets.yml")["all"][
+        "hosts"
+    ]
+    return found
+
+
+@pytest.fixture(scope="session", params=targets())
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Return a target of the scenario."""
+    variables = targets()[request.param]
+    options = dict(word.split("=", 1) for word in variables["ansible_ssh_common_args"].split() if "=" in word)
+    ssh = Ssh(
+        host=variables["ansible_host"],
+        port=int(variables["ansible_port"]),
+        user=variables["ansible_user"],
+        private_key=variables["ansible_ssh_private_key_file"],
+        known_hosts=options["UserKnownHostsFile"],
+    )
+    target = Machine(Summary(ROOT, (), {}, ROOT, ssh, ROOT, PROVIDER))
+    yield target
+    target.disconnect()
+
+
+@pytest.fixture(scope="session")
+def given() -> dict[str, Any]:
+    """Return what the role was told."""
+    variables: dict[str, Any] = load(ROOT / "molecule/shared/vars" / f"{ROLE}.yml")
+    return variables

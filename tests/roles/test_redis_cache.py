@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.acceptance.machine import STACK, Machine
+from tests.roles.services import kill_and_wait, starts_at_boot
+
+Given = dict[str, Any]
+CLIENTS = {
+    "compose": f"cd {STACK} && docker compose exec -T redis redis-cli",
+    "native": "$(command -v redis-cli || command -v valkey-cli) -s /var/lib/slipway/cache/cache.sock",
+}
+
+
+def ask(machine: Machine, given: Given, user: str, *commands: str) -> list[str]:
+    """Send commands to the cache as a user; return the answers."""
+    password = next(one["password"] for one in given["redis_cache_users"] if one["name"] == user)
+    lines = "\n".join([f"AUTH {user} {password}", *commands]) + "\n"
+    answers = machine.feed(CLIENTS[machine.summary.provider], lines).splitlines()
+    assert answers[0] == "OK", answers
+    return [answer for answer in answers[1:] if answer]
+
+
+@pytest.mark.parametrize("user", ["blog", "journal"])
+def test_a_user_reads_what_it_wrote(machine: Machine, given: Given, user: str) -> None:
+    assert ask(machine, given, user, f"SET {user}:greeting hello", f"GET {user}:greeting") == ["OK", "hello"]
+
+
+def test_a_user_sees_no_other_s_keys(machine: Machine, given: Given) -> None:
+    assert ask(machine, given, "journal", "SET journal:secret x") == ["OK"]
+    for command in ("GET journal:secret", "SET journal:secret y", "SCAN 0", "RANDOMKEY", "FLUSHALL", "CONFIG GET *"):
+        (answer,) = ask(machine, given, "blog", command)
+        assert answer.startswith("NOPERM"), f"{command}: {answer}"
+
+
+def test_nobody_comes_in_without_a_password(machine: Machine) -> None:
+    assert "NOAUTH" in machine.feed(CLIENTS[machine.summary.provider], "GET blog:greeting\n")
+
+
+def test_it_keeps_to_its_memory_and_writes_nothing_down(machine: Machine, given: Given) -> None:
+    info = ask(machine, given, "blog", "INFO memory", "INFO persistence")
+    assert f"maxmemory:{given['redis_cache_maxmemory_mb'] * 1024 * 1024}" in info
+    assert "maxmemory_policy:allkeys-lru" in info
+    assert "aof_enabled:0" in info
+
+
+def test_no_address_but_the_host_s_own_reaches_it(machine: Machine) -> None:
+    listening = machine.run("cat /proc/net/tcp /proc/net/tcp6")
+    # 6379, in the state LISTEN, as the kernel writes it.
+    assert ":18EB 0" not in listening
+
+
+def test_the_passwords_are_root_s_and_the_server_s_alone(machine: Machine, given: Given) -> None:
+    for user in given["redis_cache_users"]:
+        found = machine.run(f"grep -rlF {user['password']} /etc /opt /srv 2>/dev/null || true")
+        assert found == "", f"a password in the clear in {found}"
+
+
+def test_it_survives_the_kill_of_its_process(machine: Machine, given: Given) -> None:
+    kill_and_wait(machine, "cache", lambda: ask(machine, given, "blog", "PING") == ["PONG"])
+
+
+def test_it_starts_at_boot(machine: Machine) -> None:
+    assert starts_at_boot(machine, "cache")
