@@ -124,6 +124,7 @@ def static_sites(sites: list[Site], default_server: str) -> list[dict[str, Any]]
     return [
         {
             "name": site["name"],
+            "uid": site["uid"],
             "source": site["source"],
             "server": site.get("server", default_server),
             # Below 32768, where Linux begins to take ports for outgoing connections.
@@ -149,11 +150,16 @@ def web_sites(
         }
         if site["type"] == "wordpress":
             root = f"{_folder(site)}/public"
-            count = site.get("replicas", replicas) if compose else 1
+            count = site.get("replicas", replicas)
             entry |= {
                 "root": root,
                 "gid": site["uid"],
-                "upstreams": [f"unix:/run/php/{name}/{n}.sock" for n in range(1, count + 1)],
+                # A folder of its own is a volume between two containers; a host has one folder for all.
+                "upstreams": (
+                    [f"unix:/run/php/{name}/{n}.sock" for n in range(1, count + 1)]
+                    if compose
+                    else [f"unix:/run/php/{name}.sock"]
+                ),
                 "mounts": [f"wordpress_{name}:{root}", f"php_{name}:/run/php/{name}"],
             }
         elif site.get("server", default_server) == "nginx":

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -432,6 +433,25 @@ def _accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     return lines
 
 
+@check("ftp accounts", r".*/ftp/accounts")
+def _ftp_accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+    """Log in, by the program that PAM asks."""
+    login = ROOT / "roles/ftp/files/ftp_login.py"
+    lines = []
+    for path in stage.files(CHECKS["ftp accounts"][0]):
+        for name, password, wanted in (
+            ("blog", SECRETS["ftp"], 0),
+            ("blog", SECRETS["ftp"] + " ", 1),
+            ("blog", "", 1),
+            ("root", SECRETS["ftp"], 1),
+        ):
+            command = [sys.executable, "-IS", str(login), str(path)]
+            done = subprocess.run(command, input=password.encode(), env={"PAM_USER": name}, check=False)
+            if done.returncode != wanted:
+                lines.append(f"{name}: the answer to {password!r} is {done.returncode}")
+    return lines
+
+
 @check("pam", r".*/pam(\.d/[^/]*)?")
 def _pam(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     entry = re.compile(r"(#.*)?|@include \S+|(auth|account|session|password)\s+(\[.*\]|\w+)\s+\w+\.so(\s.*)?")
@@ -507,7 +527,7 @@ def _logrotate(stage: Stage, host: Host) -> list[str]:
     return lines
 
 
-@check("opaque", r".*/(secrets|tls)/[^/]*|etc/apk/.*|etc/(hostname|hosts|locale\.conf|timezone|motd)")
+@check("opaque", r".*/secrets/.*|.*/tls/[^/]*|etc/apk/.*|etc/(hostname|hosts|locale\.conf|timezone|motd)")
 def _opaque(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     """Take any content: secrets, certificates, and lists of a word a line."""
     return []
