@@ -102,9 +102,10 @@ def site_keys() -> list[str]:
 
 @every_page
 def test_variables_are_known(page: Path) -> None:
-    """Whatever begins like a variable; the strategy and the like are plugins, and a site's keys begin like roles."""
+    """Whatever begins like a variable; plugins, scenarios and a site's keys begin so too."""
     named = set(re.findall(rf"(?<![/\w])(?:{'|'.join(ROLE_NAMES)}|slipway)_[a-z_]+\b(?!-)", text(page)))
     others = {path.stem for path in ROOT.glob("plugins/*/*.py")} | set(ROLE_NAMES) | set(site_keys())
+    others |= {path.name for path in ROOT.glob("molecule/*")}
     # The names of volumes begin with that of the Compose project.
     volumes = {name for name in named if name.startswith(("slipway_wordpress_", "slipway_php_"))}
     assert named - known_variables() - others - volumes == set()
