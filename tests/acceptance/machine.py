@@ -68,6 +68,15 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 print(json.dumps(found))
 """
 
+# Asks with the module by which the playbook asks as well.
+ASK_DATABASE = r"""
+import json, sys, pymysql
+connection = pymysql.connect(unix_socket=sys.argv[1], user="root")
+with connection.cursor() as cursor:
+    cursor.execute(sys.stdin.read())
+    print(json.dumps([str(row[0]) for row in cursor.fetchall()]))
+"""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -283,12 +292,11 @@ class Machine:
         """Return the folder of a WordPress site's web root, on the host."""
         return f"/srv/slipway/volumes/wordpress_{site.name}" if self.compose else f"/var/www/{site.name}/public"
 
-    def sql(self, query: str) -> str:
-        """Ask the database as its root, over the unix socket."""
-        client = "mariadb --batch --skip-column-names"
-        if self.compose:
-            client = f"cd {STACK} && docker compose exec -T --user 0 {SERVICES['database']} {client}"
-        return self.feed(client, query)
+    def sql(self, query: str) -> list[str]:
+        """Ask the database as its root, over the unix socket; return the first column of each row."""
+        socket = "/srv/slipway/volumes/mariadb_run/mysqld.sock" if self.compose else "/run/mysqld/mysqld.sock"
+        found: list[str] = json.loads(self.feed(f"python3 -c {shlex.quote(ASK_DATABASE)} {socket}", query))
+        return found
 
     def cache(self, site: Site, *commands: str) -> str:
         """Send commands to the cache as a site's user; return the answers, one or more lines each."""
@@ -319,8 +327,7 @@ class Machine:
         self.sql(f"DROP DATABASE IF EXISTS `{name}`;")
         # The name is the test's own.
         found = f"SELECT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM mysql.user WHERE User = '{name}';"  # noqa: S608
-        users = self.sql(found)
-        for user in users.splitlines():
+        for user in self.sql(found):
             self.sql(f"DROP USER {user};")
         self.run(f"rm -rf /srv/slipway/static/{name}")
         if self.compose:

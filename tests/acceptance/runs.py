@@ -49,8 +49,9 @@ class Run:
 
     @property
     def errors(self) -> list[str]:
-        """Return the lines that say why it failed."""
-        return [line.strip() for line in _ERROR.findall(self.output)]
+        """Return the lines that say why it failed; that the user stopped it is no reason."""
+        found = [line.strip() for line in _ERROR.findall(self.output)]
+        return [line for line in found if line != "User interrupted execution"]
 
 
 def start(folder: Path, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.Popen[str]:
