@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.machine import Machine
-from tests.acceptance.summary import Ssh, Summary
+from tests.acceptance.summary import Site, Ssh, Summary
 from tests.repository import ROOT, load
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mine = [item for item in items if HERE in item.path.parents]
     if not SCENARIO:
         for item in mine:
-            item.add_marker(pytest.mark.skip(reason="Molecule runs it: molecule verify -s <scenario>"))
+            item.add_marker(pytest.mark.skip(reason="Molecule runs it: make molecule ROLE=..."))
         return
     others = [item for item in mine if item.path.stem != f"test_{ROLE}"]
     # A scenario that verifies nothing would pass.
@@ -39,18 +39,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def targets() -> dict[str, dict[str, str]]:
-    """Return the targets of the scenario by platform, with their variables, as molecule/shared/create.yml wrote them."""
+    """Return the scenario's targets by platform, with their variables, as molecule/shared/create.yml wrote them."""
     if not SCENARIO:
         return {"none": {}}
-    found: dict[str, dict[str, str]] = load(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / "targets.yml")["all"][
-        "hosts"
-    ]
+    inventory = load(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / "targets.yml")
+    found: dict[str, dict[str, str]] = inventory["all"]["hosts"]
     return found
 
 
 @pytest.fixture(scope="session", params=targets())
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Return a target of the scenario."""
+    """Return a target of the scenario, as one that a run has summed up."""
     variables = targets()[request.param]
     options = dict(word.split("=", 1) for word in variables["ansible_ssh_common_args"].split() if "=" in word)
     ssh = Ssh(
@@ -60,9 +59,29 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         private_key=variables["ansible_ssh_private_key_file"],
         known_hosts=options["UserKnownHostsFile"],
     )
-    target = Machine(Summary(ROOT, (), {}, ROOT, ssh, ROOT, PROVIDER))
+    state = ROOT / ".slipway" / "molecule" / f"molecule-{PROVIDER}-{request.param}"
+    summary = Summary(state, (), {}, state / "ca" / "ca.crt", ssh, state / "secrets", PROVIDER)
+    target = Machine(summary)
     yield target
     target.disconnect()
+
+
+@pytest.fixture
+def docs(machine: Machine) -> Site:
+    """Return the static site that scenarios of the web serve."""
+    return site_of(machine, "docs", "static")
+
+
+@pytest.fixture
+def blog(machine: Machine) -> Site:
+    """Return the WordPress site that scenarios serve, or a part of it."""
+    return site_of(machine, "blog", "wordpress")
+
+
+def site_of(machine: Machine, name: str, kind: str) -> Site:
+    """Return a site as a summary would tell it."""
+    domain = f"{name}.example.test"
+    return Site(name, kind, domain, f"https://{domain}", machine.summary.ssh.host, 443)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
-from tests.acceptance.machine import NATIVE_SERVICES, SERVICES, STACK, Machine
+from tests.acceptance.machine import STACK, Machine
 from tests.acceptance.waiting import wait_until
 
 LIMIT = 30  # seconds, from the signal until the service serves again
@@ -24,27 +24,38 @@ def kill_and_wait(machine: Machine, component: str, serves: Callable[[], object]
         began = time.monotonic()
         machine.run(f"kill -9 {process.pid}")
 
-        def is_replaced(pid: int = process.pid) -> bool:
+        def is_back(pid: int = process.pid) -> bool:
             now = machine.main_processes(component)
-            return len(now) >= len(before) and pid not in {one.pid for one in now} and bool(serves())
+            return len(now) == len(before) and pid not in {one.pid for one in now} and bool(serves())
 
-        wait_until(f"{process.line} is back", is_replaced, LIMIT)
+        wait_until(f"{process.line} is back", is_back, LIMIT)
         longest = max(longest, time.monotonic() - began)
     return longest
 
 
-def starts_at_boot(machine: Machine, component: str) -> bool:
-    """Tell whether a component is enabled; the scenario of the whole site reboots for real."""
-    if machine.compose:
-        ids = machine.run(f"cd {STACK} && docker compose ps --quiet {SERVICES[component]}").split()
-        policies = [json.loads(machine.run(f"docker inspect --format '{{{{json .HostConfig}}}}' {one}")) for one in ids]
-        restarts = [policy["RestartPolicy"]["Name"] for policy in policies]
-        return set(restarts) == {"unless-stopped"} and is_enabled(machine, "slipway-stack", "docker")
-    return any(is_enabled(machine, name) for name in NATIVE_SERVICES[component])
-
-
-def is_enabled(machine: Machine, *services: str) -> bool:
-    """Tell whether the service manager starts all these at boot."""
+def is_enabled(machine: Machine, *names: str) -> bool:
+    """Tell whether the service manager starts one of these services at boot; the whole site's tests really reboot."""
     if machine.service_manager == "systemd":
-        return all(machine.host.run(f"systemctl is-enabled {name}").stdout.strip() == "enabled" for name in services)
-    return all(machine.host.run(f"test -e /etc/runlevels/default/{name}").rc == 0 for name in services)
+        return any(machine.host.run(f"systemctl is-enabled {name}").stdout.strip() == "enabled" for name in names)
+    return any(machine.host.run(f"test -e /etc/runlevels/default/{name}").rc == 0 for name in names)
+
+
+def is_hardened(machine: Machine, service: str) -> bool:
+    """Tell whether a service of the stack runs as it should, and comes back with the stack at boot."""
+    found = machine.run(f"cd {STACK} && docker inspect $(docker compose ps --quiet {service})")
+    container, host = json.loads(found)[0], json.loads(found)[0]["HostConfig"]
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["PidsLimit"] > 0
+    assert container["State"]["Health"]["Status"] == "healthy"
+    assert not container["Config"]["Image"].endswith(":latest")
+    return is_enabled(machine, "slipway-stack")
+
+
+def starts_at_boot(machine: Machine, container: str, *services: str) -> bool:
+    """Tell whether a component starts at boot: its container with the stack, or one of these native services."""
+    return is_hardened(machine, container) if machine.compose else is_enabled(machine, *services)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+
+from tests.acceptance.machine import Machine
+from tests.roles.services import is_enabled, kill_and_wait
+
+
+def test_engine_and_compose_answer(machine: Machine) -> None:
+    assert machine.run("docker version --format '{{.Server.Version}}'")
+    assert machine.run("docker compose version --short").split(".")[0].lstrip("v") >= "2"
+
+
+def test_the_settings_are_in_force(machine: Machine) -> None:
+    info = json.loads(machine.run("docker info --format '{{json .}}'"))
+    assert info["LiveRestoreEnabled"]
+    assert info["LoggingDriver"] == "json-file"
+    settings = json.loads(machine.run("cat /etc/docker/daemon.json"))
+    # The role's own, and what it was told besides.
+    assert settings["icc"] is False
+    assert settings["max-concurrent-downloads"] == 2
+    assert machine.run("stat -c '%a %u %g' /etc/docker/daemon.json") == "644 0 0"
+
+
+def test_it_listens_on_no_port(machine: Machine) -> None:
+    # 2375 and 2376, in the state LISTEN, as the kernel writes it.
+    listening = machine.run("cat /proc/net/tcp /proc/net/tcp6")
+    assert ":0947 0" not in listening
+    assert ":0948 0" not in listening
+
+
+def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
+    kill_and_wait(machine, "engine", lambda: machine.run("docker version"))
+
+
+def test_it_starts_at_boot(machine: Machine) -> None:
+    assert is_enabled(machine, "docker")

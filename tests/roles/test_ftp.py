@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import ftplib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.acceptance.ftps import Ftps
+from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site
+from tests.roles.services import kill_and_wait, starts_at_boot
+
+Given = dict[str, Any]
+
+
+@pytest.fixture
+def connection(machine: Machine, blog: Site) -> Iterator[Ftps]:
+    made = Ftps(blog, machine.summary.ca_certificate)
+    yield made
+    made.close()
+
+
+def password(given: Given) -> str:
+    return str(given["ftp_accounts"][0]["password"])
+
+
+def test_an_upload_lies_in_the_site_and_is_its_own(machine: Machine, connection: Ftps, given: Given) -> None:
+    connection.enter("blog", password(given))
+    connection.put("/public/upload.txt", b"by ftp\n")
+    assert connection.fetch("/public/upload.txt") == b"by ftp\n"
+    assert machine.run("cat /var/www/blog/public/upload.txt") == "by ftp"
+    assert machine.run("stat -c '%u %g' /var/www/blog/public/upload.txt") == "20001 20001"
+    connection.delete("/public/upload.txt")
+
+
+def test_it_is_locked_into_its_folder(connection: Ftps, given: Given) -> None:
+    connection.enter("blog", password(given))
+    connection.cwd("/../..")
+    assert connection.pwd() == "/"
+    assert "etc" not in [name.strip("/") for name in connection.nlst("/")]
+    with pytest.raises(ftplib.error_perm):
+        connection.mkd("/outside")
+
+
+def test_a_wrong_password_is_refused(connection: Ftps) -> None:
+    with pytest.raises(ftplib.error_perm, match="530"):
+        connection.enter("blog", "no-password-of-anybody")
+
+
+@pytest.mark.parametrize("user", ["anonymous", "blog"])
+def test_nobody_logs_in_without_tls(machine: Machine, user: str) -> None:
+    with ftplib.FTP(machine.summary.ssh.host, timeout=20) as plain, pytest.raises(ftplib.error_perm):  # noqa: S321
+        plain.login(user, "a-password-of-the-tests")
+
+
+def test_a_user_of_the_host_can_t_log_in(connection: Ftps) -> None:
+    with pytest.raises(ftplib.error_perm, match="530"):
+        connection.enter("root", "")
+
+
+def test_it_survives_the_kill_of_its_process(machine: Machine, blog: Site, given: Given) -> None:
+    def serves() -> bool:
+        connection = Ftps(blog, machine.summary.ca_certificate)
+        try:
+            connection.enter("blog", password(given))
+            return "public" in [name.strip("/") for name in connection.nlst("/")]
+        finally:
+            connection.close()
+
+    kill_and_wait(machine, "ftp", serves)
+
+
+def test_it_starts_at_boot(machine: Machine) -> None:
+    assert starts_at_boot(machine, "ftp", "vsftpd")

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from tests.acceptance.machine import Machine
+from tests.acceptance.waiting import wait_until
+from tests.roles.services import LIMIT, is_enabled
+
+ASK = "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://127.0.0.1:8099/\", timeout=5).status)'"
+
+
+def main_process(machine: Machine) -> int:
+    found = [one for one in machine.processes() if "http.server 8099" in one.line and "python3" in one.names[-1]]
+    pids = {one.pid for one in found}
+    (main,) = (one for one in found if one.parent not in pids)
+    # nobody, who is no other number anywhere.
+    assert main.uid == 65534
+    return main.pid
+
+
+def test_the_unit_answers_as_its_user(machine: Machine) -> None:
+    assert machine.run(ASK) == "200"
+    assert main_process(machine)
+
+
+def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
+    before = main_process(machine)
+    machine.run(f"kill -9 {before}")
+    wait_until("it is back", lambda: main_process(machine) != before and machine.run(ASK) == "200", LIMIT)
+
+
+def test_a_job_runs_by_its_timer(machine: Machine) -> None:
+    machine.run("rm -f /var/lib/slipway-probe/ran")
+    wait_until("the job ran", lambda: machine.run("ls /var/lib/slipway-probe") == "ran", 100, pause=1)
+
+
+def test_it_starts_at_boot(machine: Machine) -> None:
+    assert is_enabled(machine, "slipway-probe")
