@@ -41,7 +41,7 @@ NATIVE_SERVICES = {
     "cache": ("redis-server", "redis", "valkey-server", "valkey"),
     "ftp": ("vsftpd",),
 }
-CACHE_SOCKETS = ("/run/redis/redis.sock", "/run/redis/redis-server.sock", "/run/valkey/valkey.sock")
+CACHE_SOCKETS = ("/var/lib/slipway/cache/cache.sock",)
 
 # Prints every process as JSON; a process that ends meanwhile is left out.
 LIST_PROCESSES = r"""
