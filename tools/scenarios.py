@@ -31,6 +31,7 @@ STATE = ROOT / ".slipway" / "molecule"
 BIN = Path(sys.executable).parent
 # What needs less comes first: what it leaves on a shared target is there for the next.
 ORDER = (
+    "host_baseline",
     "docker_engine",
     "container_stack",
     "service_unit",

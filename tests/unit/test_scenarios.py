@@ -1,0 +1,57 @@
+"""The runner of the scenarios: what it plans, and what it prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import platforms
+from lab.base import LabError
+from tools import scenarios
+from tools.scenarios import Job
+
+
+def test_a_role_stands_for_all_its_scenarios() -> None:
+    jobs, _ = scenarios.plan(["redis_cache"], ["debian13-systemd"])
+    assert [job.scenario for job in jobs] == ["redis_cache", "redis_cache_compose"]
+
+
+def test_a_scenario_stands_for_itself() -> None:
+    jobs, _ = scenarios.plan(["redis_cache_compose"], ["debian13-systemd"])
+    assert [job.scenario for job in jobs] == ["redis_cache_compose"]
+
+
+def test_everything_is_run_or_left_out_with_a_reason() -> None:
+    jobs, left_out = scenarios.plan([], list(platforms.PLATFORMS))
+    assert len(jobs) + len(left_out) == len(scenarios.scenarios()) * len(platforms.PLATFORMS)
+    assert all(reason for _, _, reason in left_out)
+    assert ("redis_cache_compose", "debian12-systemd") in {(name, platform) for name, platform, _ in left_out}
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(LabError, match="no scenario of nobody"):
+        scenarios.plan(["nobody"], ["debian13-systemd"])
+
+
+def test_the_side_effects_are_told_apart() -> None:
+    assert scenarios.step_of("side_effect", "idempotence") == "check"
+    assert scenarios.step_of("side_effect", "check") == "repair"
+    assert scenarios.step_of("verify", "repair") == "verify"
+
+
+def test_a_failure_shows_in_the_table() -> None:
+    good = Job("redis_cache", "debian13-systemd", {"create": 1.2, "converge": 20.6})
+    bad = Job("ftp", "alpine", {"create": 1.0}, "create")
+    head, first, second = scenarios.table([good, bad]).splitlines()
+    assert head.split() == ["scenario", "platform", "create", "converge", "total", "outcome"]
+    assert first.split() == ["redis_cache", "debian13-systemd", "1", "21", "22", "ok"]
+    assert second.endswith("FAILED: create")
+
+
+def test_what_is_left_out_is_said_once_for_each_reason() -> None:
+    everything = [(name, "alpine", "no time") for name in scenarios.scenarios()]
+    assert scenarios.omissions(everything) == "left out on alpine: all scenarios (no time)"
+    assert scenarios.omissions([("ftp", "alpine", "b"), ("site", "alpine", "b")]) == "left out on alpine: ftp, site (b)"
+
+
+def test_words_are_split_at_spaces_and_commas() -> None:
+    assert scenarios.words(["a,b c", "", "d"]) == ["a", "b", "c", "d"]
