@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast verify lint docs parsers lock
+.PHONY: help venv up provision down test test-fast verify molecule mutations lint docs parsers lock
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -21,6 +21,8 @@ ARGS ?=
 # The hosts to work on: make verify INVENTORY=~/hosts.
 INVENTORY ?= inventory
 WORKERS ?= 2
+# The roles to work on: make molecule ROLE=redis_cache.
+ROLE ?=
 
 lab_args := $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PROVIDER),--provider $(PROVIDER))
 
@@ -51,6 +53,12 @@ test-fast: venv ## What needs no target: plugins, templates, specifications
 verify: venv ## Only look: the acceptance suite against the hosts of the last run, changing nothing
 	$(bin)/python -m pytest tests/acceptance --html .slipway/verify.html --self-contained-html \
 	  --junit-xml .slipway/verify.xml $(ARGS)
+
+molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platforms of PLATFORM (all, or several)
+	$(bin)/python -m tools.scenarios $(if $(ROLE),--role "$(ROLE)") $(if $(PLATFORM),--platform "$(PLATFORM)") $(ARGS)
+
+mutations: venv ## Plant faults into copies of the tree, and prove that each is caught
+	$(bin)/python -m tests.mutations $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile
 	$(bin)/ruff check .
