@@ -40,10 +40,17 @@ def is_enabled(machine: Machine, *names: str) -> bool:
     return any(machine.host.run(f"test -e /etc/runlevels/default/{name}").rc == 0 for name in names)
 
 
+def _health(inspected: str) -> str:
+    return str(json.loads(inspected)[0]["State"]["Health"]["Status"])
+
+
 def is_hardened(machine: Machine, service: str) -> bool:
     """Tell whether a service of the stack runs as it should, and comes back with the stack at boot."""
-    found = machine.run(f"cd {STACK} && docker inspect $(docker compose ps --quiet {service})")
-    container, host = json.loads(found)[0], json.loads(found)[0]["HostConfig"]
+    inspect = f"cd {STACK} && docker inspect $(docker compose ps --quiet {service})"
+    # Other tests killed it just before.
+    wait_until(f"{service} is healthy", lambda: _health(machine.run(inspect)) == "healthy", LIMIT)
+    container = json.loads(machine.run(inspect))[0]
+    host = container["HostConfig"]
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert host["ReadonlyRootfs"]
     assert host["CapDrop"] == ["ALL"]
@@ -51,7 +58,6 @@ def is_hardened(machine: Machine, service: str) -> bool:
     assert host["Memory"] > 0
     assert host["NanoCpus"] > 0
     assert host["PidsLimit"] > 0
-    assert container["State"]["Health"]["Status"] == "healthy"
     assert not container["Config"]["Image"].endswith(":latest")
     return is_enabled(machine, "slipway-stack")
 

@@ -1,0 +1,49 @@
+"""What the rendered files promise, on every platform and with every provider, whoever changes a template or a value."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.rendered import Host, Rendered, render, supported
+
+every_host = pytest.mark.parametrize("host", supported(), ids=lambda host: host.name)
+
+
+@pytest.fixture(scope="session")
+def rendered() -> Rendered:
+    return render()
+
+
+def texts(rendered: Rendered, host: Host, name: str) -> list[str]:
+    """Return the contents of the files of this name; there must be one."""
+    found = [path.read_text() for path in rendered.root(host).rglob(name)]
+    assert found, f"{host.name} gets no {name}"
+    return found
+
+
+@every_host
+def test_nginx_speaks_no_old_tls(host: Host, rendered: Rendered) -> None:
+    for text in texts(rendered, host, "nginx.conf"):
+        protocols = [word for line in re.findall(r"ssl_protocols ([^;]*);", text) for word in line.split()]
+        assert protocols
+        assert set(protocols) <= {"TLSv1.2", "TLSv1.3"}
+        assert "ssl_reject_handshake on;" in text
+
+
+@every_host
+def test_ftp_is_encrypted_and_knows_no_anonymous(host: Host, rendered: Rendered) -> None:
+    for text in texts(rendered, host, "vsftpd.conf"):
+        lines = text.splitlines()
+        for line in ("ssl_enable=YES", "anonymous_enable=NO", "force_local_logins_ssl=YES", "force_local_data_ssl=YES"):
+            assert line in lines, line
+        assert not [line for line in lines if re.fullmatch(r"ssl_(sslv2|sslv3|tlsv1|tlsv11)=YES", line)]
+
+
+@every_host
+def test_wordpress_knows_its_cache_and_edits_no_file(host: Host, rendered: Rendered) -> None:
+    for text in texts(rendered, host, "wp-config*.php"):
+        assert "'WP_REDIS_PREFIX'" in text
+        assert "'DISALLOW_FILE_EDIT' => true" in text
+        assert "'DISABLE_WP_CRON' => true" in text
