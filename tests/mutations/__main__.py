@@ -1,0 +1,165 @@
+"""Plant faults, one at a time, and prove that each is caught: ``python -m tests.mutations``.
+
+Each fault goes into a copy of the repository, never into the working tree. Its check must be green without the fault
+and red with it; anything else fails, also a check that skips. ``--fast`` leaves out those that need a target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutations.faults import FAULTS, Fault, Pytest, Scenario
+from tests.repository import ROOT, files
+from tools import scenarios
+
+STATE = ROOT / ".slipway" / "mutations"
+PLATFORM = "debian13-systemd"
+# pytest's codes: all passed; some failed. Any other says that nothing was tested.
+PASSED, FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a check: ``green``, ``red``, or what else; ``seconds`` it took."""
+
+    word: str
+    seconds: float
+
+
+@contextmanager
+def copy() -> Iterator[Path]:
+    """Yield a copy of what git tracks or would track, with the parsers that were made for this tree."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=STATE) as name:
+        folder = Path(name)
+        for path in files():
+            target = folder / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        (folder / ".slipway").mkdir()
+        if (ROOT / ".slipway/parsers").exists():
+            (folder / ".slipway/parsers").symlink_to(ROOT / ".slipway/parsers")
+        yield folder
+
+
+@contextmanager
+def planted(fault: Fault, folder: Path) -> Iterator[None]:
+    """Plant a fault meanwhile. Raises ValueError if the text it changes isn't there exactly once."""
+    path = folder / fault.path
+    before = path.read_text(encoding="utf-8")
+    if fault.old and before.count(fault.old) != 1:
+        raise ValueError(f"{fault.path} has {before.count(fault.old)} times {fault.old!r}: renew the fault")
+    if fault.old:
+        path.write_text(before.replace(fault.old, fault.new), encoding="utf-8")
+    else:
+        path.unlink()
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def run_pytest(check: Pytest, folder: Path, log: Path) -> Verdict:
+    """Run a test in the copy."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", check.test]
+    command += ["-k", check.only] if check.only else []
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    # A test that only skipped says nothing.
+    passed = done.returncode == PASSED and " passed" in done.stdout
+    word = "green" if passed else "red" if done.returncode == FAILED else f"nothing tested ({done.returncode})"
+    return Verdict(word, time.monotonic() - began)
+
+
+def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
+    """Run a scenario with the roles of the copy, on a target of this tree's lab; say at which step it failed."""
+    job = scenarios.Job(check.name, PLATFORM)
+    # Before the path that ansible.cfg names.
+    os.environ["ANSIBLE_ROLES_PATH"] = str(folder / "roles")
+    try:
+        scenarios.run(job)
+    finally:
+        del os.environ["ANSIBLE_ROLES_PATH"]
+    shutil.copy2(job.log, log)
+    word = "green" if not job.failed else "red" if job.failed == check.step else f"red at {job.failed}"
+    return Verdict(word, job.total)
+
+
+def run(check: Pytest | Scenario, folder: Path, log: Path) -> Verdict:
+    """Run a check against the copy."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return run_pytest(check, folder, log) if isinstance(check, Pytest) else run_scenario(check, folder, log)
+
+
+def chosen(words: Sequence[str], fast: bool) -> list[Fault]:
+    """Return the faults whose name holds one of the words (none: all), without those that need a target if ``fast``."""
+    named = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
+    return [fault for fault in named if not (fast and isinstance(fault.check, Scenario))]
+
+
+def prove(faults: Sequence[Fault], folder: Path) -> list[tuple[Fault, Verdict, Verdict]]:
+    """Return for each fault what its check said before and with it."""
+    before: dict[str, Verdict] = {}
+    results = []
+    for number, fault in enumerate(faults):
+        # The steps of a scenario are one run.
+        key = fault.check.name if isinstance(fault.check, Scenario) else str(fault.check)
+        if key not in before:
+            before[key] = run(fault.check, folder, STATE / "logs" / f"{number:02}-before.log")
+        with planted(fault, folder):
+            after = run(fault.check, folder, STATE / "logs" / f"{number:02}-with.log")
+        print(f"{fault.name}: {before[key].word}, with it {after.word} ({after.seconds:.0f} s)", flush=True)
+        results.append((fault, before[key], after))
+    return results
+
+
+def table(results: Sequence[tuple[Fault, Verdict, Verdict]]) -> str:
+    """Return the outcome of each fault, a line each."""
+    rows = [("fault", "check", "before", "with it", "seconds")]
+    rows += [
+        (fault.name, str(fault.check), before.word, after.word, f"{after.seconds:.0f}")
+        for fault, before, after in results
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plant what was asked for; return 0 if everything was caught."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("words", nargs="*", help="a part of a fault's name; all by default")
+    parser.add_argument("--fast", action="store_true", help="leave out the faults that need a target")
+    given = parser.parse_args(arguments)
+    faults = chosen(given.words, given.fast)
+    if not faults:
+        parser.error("no fault has such a name")
+    targets = {scenarios.Job(one.check.name, PLATFORM).target for one in faults if isinstance(one.check, Scenario)}
+    for target in targets:
+        scenarios.destroy(target)
+    try:
+        with copy() as folder:
+            results = prove(faults, folder)
+    finally:
+        for target in targets:
+            scenarios.destroy(target)
+    print(f"\n{table(results)}")
+    caught = sum(before.word == "green" and after.word == "red" for _, before, after in results)
+    print(f"{caught} of {len(results)} caught; logs: {STATE / 'logs'}")
+    if len(faults) < len(FAULTS):
+        print(f"left out: {', '.join(fault.name for fault in FAULTS if fault not in faults)}")
+    return 0 if caught == len(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
