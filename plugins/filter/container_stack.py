@@ -69,8 +69,9 @@ def fragment(
     stack_dir: str,
     volumes_dir: str,
     project: str,
+    volumes_before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the Compose file (a mapping) of a declaration.
+    """Return the Compose file (a mapping) of a declaration; ``volumes_before`` are those of the file it replaces.
 
     A label holds the checksum of the files and secrets a container uses: Compose recreates a container when its
     definition changes, and doesn't look into the files it mounts.
@@ -93,14 +94,14 @@ def fragment(
             "labels": {"slipway.content": _digest([files, used])},
         }
     result: dict[str, Any] = {"services": services}
-    if declaration.get("volumes"):
-        result["volumes"] = {
+    if declaration.get("volumes") or volumes_before:
+        result["volumes"] = (volumes_before or {}) | {
             volume["name"]: {
                 "name": f"{project}_{volume['name']}",
                 "driver_opts": volume.get("driver_opts")
                 or {"type": "none", "o": "bind", "device": f"{volumes_dir}/{volume['name']}"},
             }
-            for volume in declaration["volumes"]
+            for volume in declaration.get("volumes", [])
         }
     if contents:
         result["secrets"] = {name: {"file": f"{stack_dir}/secrets/{name}"} for name in sorted(contents)}
