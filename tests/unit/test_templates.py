@@ -122,8 +122,8 @@ def _nginx(stage: Stage, host: Host) -> list[str]:
     give_certificates(stage)
     for name in ("mime.types", "fastcgi_params", "fastcgi.conf"):
         own = stage.outside / "etc/nginx" / name
-        # Only where the role has a file of its own there are paths turned away from the distribution's.
-        if own.parent.exists() and not own.exists():
+        if not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(stage.parsers.root / "etc/nginx" / name, own)
     for path in stage.files(CHECKS["nginx"][0]):
         if path.suffix in (".conf", ".inc"):
