@@ -10,7 +10,9 @@ ASK = "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://
 def main_process(machine: Machine) -> int:
     found = [one for one in machine.processes() if "http.server 8099" in one.line and "python3" in one.names[-1]]
     pids = {one.pid for one in found}
-    (main,) = (one for one in found if one.parent not in pids)
+    mains = [one for one in found if one.parent not in pids]
+    assert len(mains) == 1
+    main = mains[0]
     # nobody, who is no other number anywhere.
     assert main.uid == 65534
     return main.pid
