@@ -87,10 +87,13 @@ def fragment(
             "volumes": [_mount(volume) for volume in definition.get("volumes", [])],
             **({"healthcheck": HEALTHCHECK_DEFAULTS | check} if (check := definition.get("healthcheck")) else {}),
             "image": image,
-            "build": {
-                "context": f"{stack_dir}/{declaration['name']}/build",
-                "args": {"BASE": base},
-            },
+            # Built once: services that build one image at the same time end up with different ones, and the next run
+            # would replace their containers.
+            **(
+                {"pull_policy": "never"}
+                if services
+                else {"build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}}}
+            ),
             "labels": {"slipway.content": _digest([files, used])},
         }
     result: dict[str, Any] = {"services": services}
