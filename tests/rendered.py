@@ -385,6 +385,8 @@ def _run(folder: Path) -> None:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+                # Whatever the caller runs playbooks with: the run here knows none of the plugins of the repository.
+                "ANSIBLE_STRATEGY": "linear",
                 "RENDER_ROOT": str(folder / "hosts"),
                 "RENDER_FAILURES": str(folder / "failures"),
             },
