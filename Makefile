@@ -47,8 +47,8 @@ test: venv parsers ## Everything that proves it, against the lab (made first if 
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) $(ARGS)
 	$(bin)/python -m pytest tests/acceptance --writes $(ARGS)
 
-test-fast: venv ## What needs no target: plugins, templates, specifications
-	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) $(ARGS)
+test-fast: venv ## What needs no target, on one platform of each kind: plugins, templates, specifications
+	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
 
 verify: venv ## Only look: the acceptance suite against the hosts of the last run, changing nothing
 	$(bin)/python -m pytest tests/acceptance --html .slipway/verify.html --self-contained-html \
@@ -72,7 +72,7 @@ docs: venv ## Renew the tables in README.md and roles/*/README.md
 	$(bin)/python tools/role_readme.py
 	$(bin)/python tools/platform_table.py
 
-parsers: venv ## The programs that the tests of the templates ask, of the releases they are for (a minute, once)
+parsers: venv ## The programs that the tests of the templates ask, of the releases they are for (two minutes, once)
 	$(bin)/python -m tools.parsers
 
 lock: venv ## Renew requirements.lock from pyproject.toml (needs uv on PATH)

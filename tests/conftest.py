@@ -16,6 +16,7 @@ MARKS = (
     "writes: posts, uploads, kills, reboots or recreates on the target; needs --writes",
     "lab: runs the playbook; only against the lab of this machine",
     "compose: looks at containers; only with the provider compose",
+    "platforms: a platform on which little differs from another one that is tested (-m 'not platforms' leaves it out)",
     "slow: takes longer than half a minute (-m 'not slow' leaves it out)",
 )
 

@@ -8,6 +8,7 @@ it does nothing. So Ansible's own templating makes each file, and the tests can 
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.repository import BLOCKS, ROLES, ROOT, load, module_of
@@ -155,13 +157,19 @@ class Host:
 
 
 _BY_NAME = {platform.name: platform for platform in PLATFORMS}
-# Each platform once with the provider that differs most from one to the next, and each provider apart and together.
-HOSTS = [
+# Each provider, service manager and family of systems once: what `make test-fast` looks at.
+FEW = [
     Host(_BY_NAME["debian13-systemd"], "compose"),
-    Host(_BY_NAME["alpine323"], "compose"),
-    *(Host(platform, "native") for platform in PLATFORMS),
+    Host(_BY_NAME["debian13-systemd"], "native"),
+    Host(_BY_NAME["alpine323"], "native"),
+]
+# What differs from those in a value here and there. Rendering takes seconds for each host.
+OTHERS = [
+    *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("debian12-systemd", "debian13-openrc")),
+    *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("alpine322", "alpine324")),
     Host(_BY_NAME["debian13-systemd"], "native", apart=True),
 ]
+HOSTS = [*FEW, *OTHERS]
 
 # In the order of a run; those that others bring in come along with them.
 ORDER = [
@@ -207,6 +215,12 @@ def runs(role: str, host: Host) -> bool:
 def supported() -> list[Host]:
     """Return the hosts that sites can be served from."""
     return [host for host in HOSTS if runs("nginx_tls", host)]
+
+
+every_host = pytest.mark.parametrize(
+    "host",
+    [pytest.param(host, id=host.name, marks=[pytest.mark.platforms] if host in OTHERS else []) for host in supported()],
+)
 
 
 # What is done as it is written; all else is stood in for.
@@ -369,8 +383,7 @@ class Rendered:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _run(folder: Path) -> None:
-    hosts = supported()
+def _run(folder: Path, hosts: list[Host]) -> None:
     _write_roles(folder / "roles")
     inventory = folder / "inventory"
     inventory.mkdir()
@@ -407,9 +420,14 @@ def _inputs() -> str:
     return digest.hexdigest()[:16]
 
 
-def render() -> Rendered:
-    """Return what the roles write; made once for all test processes, and again when anything of it changed."""
-    shared = ROOT / ".slipway/rendered"
+@functools.cache
+def render(host: Host) -> Rendered:
+    """Return what the roles write on a host and on those that are rendered with it.
+
+    Made once for all test processes, and again when anything of it changed.
+    """
+    together = [one for one in supported() if (one in OTHERS) == (host in OTHERS)]
+    shared = ROOT / ".slipway/rendered" / ("others" if host in OTHERS else "few")
     shared.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -419,6 +437,6 @@ def render() -> Rendered:
                 if old.is_dir():
                     shutil.rmtree(old)
             folder.mkdir()
-            _run(folder)
+            _run(folder, together)
             (folder / "done").touch()
     return Rendered(folder)

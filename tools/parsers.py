@@ -4,7 +4,7 @@
 
 A test of a template wants the real parser of the release it is written for: an older nginx refuses
 what a newer one takes. So this bootstraps a small Debian of that release into
-``.slipway/parsers/RELEASE`` (trixie by default), where ``chroot`` finds nginx, PHP-FPM, MariaDB,
+``.slipway/parsers/RELEASE`` (all known ones by default), where ``chroot`` finds nginx, PHP-FPM, MariaDB,
 Redis, vsftpd and Docker's Compose. Needs root, mmdebstrap, and apt sources of Debian; takes about a
 minute, once. Without it the tests use the programs of this machine, and say which are missing.
 """
@@ -81,7 +81,7 @@ def make(release: str) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Make the folders asked for; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("releases", nargs="*", metavar="RELEASE", default=["trixie"])
+    parser.add_argument("releases", nargs="*", metavar="RELEASE", default=sorted(PACKAGES))
     for release in parser.parse_args(arguments).releases:
         if release not in PACKAGES:
             print(f"unknown release {release}; one of: {', '.join(PACKAGES)}", file=sys.stderr)

@@ -6,14 +6,12 @@ import re
 
 import pytest
 
-from tests.rendered import Host, Rendered, render, supported
-
-every_host = pytest.mark.parametrize("host", supported(), ids=lambda host: host.name)
+from tests.rendered import Host, Rendered, every_host, render
 
 
-@pytest.fixture(scope="session")
-def rendered() -> Rendered:
-    return render()
+@pytest.fixture
+def rendered(host: Host) -> Rendered:
+    return render(host)
 
 
 def texts(rendered: Rendered, host: Host, name: str) -> list[str]:

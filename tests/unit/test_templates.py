@@ -19,16 +19,13 @@ import pytest
 import yaml
 
 from tests.parsers import Parsers, Stage, parsers_of
-from tests.rendered import HOSTS, SECRETS, Host, Rendered, render, supported
+from tests.rendered import HOSTS, SECRETS, Host, Rendered, every_host, render, supported
 from tests.repository import ROLES, ROOT
 
-HOSTS_HERE = supported()
-every_host = pytest.mark.parametrize("host", HOSTS_HERE, ids=lambda host: host.name)
 
-
-@pytest.fixture(scope="session")
-def rendered() -> Rendered:
-    return render()
+@pytest.fixture
+def rendered(host: Host) -> Rendered:
+    return render(host)
 
 
 def release_of(host: Host) -> str:
@@ -52,7 +49,7 @@ def program(stage: Stage, host: Host, *names: str) -> str:
 
 
 def test_there_is_something_to_test() -> None:
-    providers = {host.provider for host in HOSTS_HERE}
+    providers = {host.provider for host in supported()}
     assert "compose" in providers
     assert len(HOSTS) > len(providers)
 
