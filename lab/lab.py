@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from lab import engine, images, inventory, targets, wordpress
+from lab import engine, images, inventory, targets, vm, wordpress
 from lab.base import LABEL, STATE, LabError, say
 from lab.engine import docker
 
@@ -48,6 +48,7 @@ def down() -> None:
     up = engine.answers()
     if up:
         engine.refuse_foreign()
+    vm.destroy_all()
     for target in targets.known():
         targets.destroy(target.name)
     if up:
