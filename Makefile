@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast verify molecule mutations lint docs parsers lock
+.PHONY: help venv up provision down test test-fast verify vm-test molecule mutations lint docs parsers lock
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -53,6 +53,10 @@ test-fast: venv ## What needs no target, on one platform of each kind: plugins, 
 verify: venv ## Only look: the acceptance suite against the hosts of the last run, changing nothing
 	$(bin)/python -m pytest tests/acceptance --html .slipway/verify.html --self-contained-html \
 	  --junit-xml .slipway/verify.xml $(ARGS)
+
+vm-test: venv ## A real VM under QEMU: provisioned, rebooted, its power cut, then the acceptance suite [PROVIDER=]; slow
+	$(bin)/python -m pytest tests/vm $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
+	$(bin)/python -m pytest tests/acceptance --writes --summary .slipway/vm/state/summary.json $(ARGS)
 
 molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platforms of PLATFORM (all, or several)
 	$(bin)/python -m tools.scenarios $(if $(ROLE),--role "$(ROLE)") $(if $(PLATFORM),--platform "$(PLATFORM)") $(ARGS)

@@ -22,7 +22,7 @@ MARKS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("slipway", "the acceptance tests")
+    group = parser.getgroup("slipway", "tests against hosts")
     group.addoption(
         "--summary",
         type=Path,
@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--writes",
         action="store_true",
         help="also the tests that change the target: they post, upload, kill, reboot and recreate",
+    )
+    group.addoption(
+        "--provider",
+        choices=["compose", "native"],
+        default="native",
+        help="how the tests of a real VM provision it (default: %(default)s)",
     )
 
 
