@@ -46,8 +46,11 @@ def _holders(options: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 @cache
 def secret_holders() -> set[str]:
-    """Return the variables and options that hold secrets further down, as the specifications say."""
-    return {
+    """Return the variables and options that hold secrets further down, as the specifications say.
+
+    The list of sites is the playbooks', so no specification has it.
+    """
+    return {"slipway_sites", "__slipway_sites", "__slipway_made"} | {
         name
         for role in ROLES
         for options in role_readme.entry_points(role).values()
@@ -73,7 +76,7 @@ def environment() -> jinja2.Environment:
 
 
 # What may be done with a list that holds secrets without showing them.
-PICKS = ("map", "selectattr", "rejectattr", "length", "count")
+PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites")
 
 
 def _used_whole(parents: list[nodes.Node]) -> bool:
@@ -186,6 +189,8 @@ def test_the_search_knows_a_secret_when_it_sees_one() -> None:
     assert shows(**{"a.b.slurp": {"src": "/etc/slipway/tls/blog.key"}})
     assert shows(**{"a.b.command": {"stdin": "{{ wanted }}"}, "vars": {"wanted": "{{ x.salts }}"}})
     assert shows(**{"a.b.openssl_csr": {"privatekey_passphrase": "{{ x }}"}})
+    assert shows(**{"a.b.uri": {"url": "{{ item.domain }}"}, "loop": "{{ __slipway_sites }}"})
+    assert not shows(**{"a.b.uri": {"url": "{{ item }}"}, "loop": "{{ __slipway_sites | map(attribute='domain') }}"})
     assert not shows(**{"a.b.debug": {"msg": "{{ mariadb_users | map(attribute='name') }}"}})
     assert not shows(**{"a.b.file": {"path": "{{ slipway_secrets_dir }}"}})
     assert not shows(**{"a.b.assert": {"that": "site.password | length > 11", "fail_msg": "too short"}})
