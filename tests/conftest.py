@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also the tests that change the target: they post, upload, kill, reboot and recreate",
     )
     group.addoption(
+        "--record",
+        action="store_true",
+        help="keep in tests/matrix.json that the whole acceptance suite passed on this platform (make docs shows it)",
+    )
+    group.addoption(
         "--provider",
         choices=["compose", "native"],
         default="native",

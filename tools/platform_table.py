@@ -1,16 +1,18 @@
-"""Write the table of platforms in README.md from what the playbooks accept.
+"""Write the table of platforms in README.md from what the playbooks accept and what was proven.
 
     python tools/platform_table.py [--check]
 
 The table stands between the markers ``<!-- platforms -->`` and ``<!-- /platforms -->``; everything
-else in README.md is written by hand and left alone. What it shows is ``__slipway_platforms`` of
-``playbooks/vars/requirements.yml``, by which a run refuses every other platform. ``--check`` changes
-nothing and fails if the table is out of date.
+else in README.md is written by hand and left alone. What a run accepts is ``__slipway_platforms`` of
+``playbooks/vars/requirements.yml``; what was proven is ``tests/matrix.json``, which the acceptance
+suite writes with ``--record`` when all of it passed. ``--check`` changes nothing and fails if the
+table is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -20,8 +22,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+MATRIX = ROOT / "tests/matrix.json"
 REQUIREMENTS = ROOT / "playbooks/vars/requirements.yml"
 BEGIN, END = "<!-- platforms -->", "<!-- /platforms -->"
+MANAGERS = {"systemd": "systemd", "openrc": "OpenRC"}
 
 
 class TableError(Exception):
@@ -46,25 +50,33 @@ def _order(platform: str) -> tuple[bool, str, list[int]]:
     return family != "Debian", family, [-int(part) for part in re.findall(r"\d+", platform)]
 
 
-def table(providers: dict[str, list[str]]) -> str:
+def table(providers: dict[str, list[str]], matrix: list[dict[str, Any]]) -> str:
     """Return the Markdown between the markers: a row for each platform, a column for each provider."""
+    proven = {(one["platform"], one["service_manager"], one["provider"]): one for one in matrix}
     platforms = {platform for names in providers.values() for platform in names}
+    # Debian comes with two service managers; what was never run has none.
+    managers = {one: {key[1] for key in proven if key[0] == one} or {""} for one in platforms}
     rows = [["Platform", *(f"`{provider}`" for provider in providers)]]
-    rows += [
-        [one, *("yes" if one in names else "no" for names in providers.values())]
-        for one in sorted(platforms, key=_order)
-    ]
+    for platform in sorted(platforms, key=_order):
+        for manager in sorted(managers[platform], reverse=True):
+            row = [f"{platform}, {MANAGERS[manager]}" if manager else platform]
+            for provider, names in providers.items():
+                found = proven.get((platform, manager, provider))
+                row.append(
+                    f"proven: {found['passed']} tests" if found else "not proven" if platform in names else "refused"
+                )
+            rows.append(row)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     return "\n".join(lines)
 
 
-def updated(readme: str, requirements: str) -> str:
+def updated(readme: str, requirements: str, matrix: str) -> str:
     """Return the text of README.md with its table as it should be; raises TableError."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
         raise TableError(f"README.md needs the markers {BEGIN} and {END}, once each")
     before, after = readme.partition(BEGIN)[0], readme.partition(END)[2]
-    return f"{before}{BEGIN}\n{table(accepted(requirements))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(accepted(requirements), json.loads(matrix))}\n{END}{after}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     old = README.read_text(encoding="utf-8")
     try:
-        new = updated(old, REQUIREMENTS.read_text(encoding="utf-8"))
+        new = updated(old, REQUIREMENTS.read_text(encoding="utf-8"), MATRIX.read_text(encoding="utf-8"))
     except TableError as error:
         print(error, file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance import lab_target
+from tests.acceptance import lab_target, matrix
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site, Summary, read
 from tests.acceptance.web import Client
@@ -26,6 +26,8 @@ FIRST = ("test_web", "test_tls", "test_network", "test_containers", "test_secret
 LAST = ("test_bad_input", "test_changes", "test_runs", "test_healing", "test_persistence")
 # The sites a test can ask for, by the name of the fixture, and their type (none: any).
 SITES = {"site": None, "wordpress_site": "wordpress", "static_site": "static"}
+
+RECORDED = pytest.StashKey[str]()
 
 Measure = Callable[[str, float], None]
 
@@ -89,6 +91,23 @@ def machine(summary: Summary) -> Iterator[Machine]:
     target = Machine(summary)
     yield target
     target.disconnect()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With --record, keep that the whole suite passed on this platform."""
+    if not session.config.getoption("--record"):
+        return
+    reason = matrix.why_incomplete(session, exitstatus)
+    if not reason:
+        reason = matrix.record(session, Machine(the_summary(session.config)))
+    session.config.stash[RECORDED] = reason
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was recorded, or why nothing was."""
+    if RECORDED in config.stash:
+        terminalreporter.write_line(f"{matrix.PATH.name}: {config.stash[RECORDED]}")
 
 
 @pytest.fixture

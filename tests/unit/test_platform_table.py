@@ -23,13 +23,19 @@ old
 
 By hand, below.
 """
+MATRIX = """[
+  {"platform": "Debian 13", "service_manager": "systemd", "provider": "compose", "passed": 198, "skipped": 2},
+  {"platform": "Debian 13", "service_manager": "openrc", "provider": "native", "passed": 150, "skipped": 9},
+  {"platform": "Debian 12", "service_manager": "systemd", "provider": "native", "passed": 151, "skipped": 9}
+]"""
 TABLE = """\
 | Platform | `compose` | `native` |
 |---|---|---|
-| Debian 13 | yes | yes |
-| Debian 12 | no | yes |
-| Alpine 3.22 | no | yes |
-| Alpine 3.9 | no | yes |"""
+| Debian 13, systemd | proven: 198 tests | not proven |
+| Debian 13, OpenRC | not proven | proven: 150 tests |
+| Debian 12, systemd | refused | proven: 151 tests |
+| Alpine 3.22 | refused | not proven |
+| Alpine 3.9 | refused | not proven |"""
 
 
 @pytest.fixture
@@ -37,12 +43,14 @@ def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "README.md"
     path.write_text(README)
     (tmp_path / "requirements.yml").write_text(REQUIREMENTS)
+    (tmp_path / "matrix.json").write_text(MATRIX)
     monkeypatch.setattr(platform_table, "README", path)
     monkeypatch.setattr(platform_table, "REQUIREMENTS", tmp_path / "requirements.yml")
+    monkeypatch.setattr(platform_table, "MATRIX", tmp_path / "matrix.json")
     return path
 
 
-def test_it_writes_what_a_run_accepts_and_leaves_the_rest(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_what_a_run_accepts_and_what_is_proven(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert platform_table.main([]) == 0
     assert readme.read_text() == README.replace("old", TABLE)
     assert "README.md" in capsys.readouterr().out
