@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.acceptance.machine import Machine
 from tests.acceptance.waiting import wait_until
 from tests.roles.services import LIMIT, is_enabled
@@ -32,6 +34,12 @@ def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
 def test_a_job_runs_by_its_timer(machine: Machine) -> None:
     machine.run("rm -f /var/lib/slipway-probe/ran")
     wait_until("the job ran", lambda: machine.run("ls /var/lib/slipway-probe") == "ran", 100, pause=1)
+
+
+def test_what_it_prints_is_rotated(machine: Machine) -> None:
+    if machine.service_manager == "systemd":
+        pytest.skip("systemd's journal keeps what it prints")
+    assert "/var/log/slipway/slipway-probe.log" in machine.run("logrotate --debug /etc/logrotate.d/slipway-units 2>&1")
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:
