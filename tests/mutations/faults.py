@@ -47,7 +47,7 @@ TEMPLATES = "tests/unit/test_templates.py::"
 REDIS = "roles/redis_cache/tasks/native.yml"
 # One host is enough to see it on.
 COMPOSE = "debian13-systemd-compose"
-NATIVE = "debian13-systemd-native"
+NATIVE = "debian13-systemd-native and not apart"
 
 FAULTS = (
     Fault(
