@@ -104,16 +104,12 @@ def test_it_is_there_after_everything_was_made_anew(
     measure: Measure,
 ) -> None:
     """Every container recreated; without containers, every service restarted."""
-    before = {
-        process.pid for name in ("web", "php", "database", "cache", "ftp") for process in machine.main_processes(name)
-    }
+    before = _pids(machine)
     containers = {one["Id"] for one in machine.containers()} if machine.compose else set()
     machine.recreate()
     seconds = wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)
     measure("all containers recreated (or services restarted): served again after", seconds)
-    after = {
-        process.pid for name in ("web", "php", "database", "cache", "ftp") for process in machine.main_processes(name)
-    }
+    after = _pids(machine)
     assert not before & after
     if containers:
         now = {one["Id"] for one in machine.containers()}
