@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # Looking comes before touching: first what only reads, at last what runs the playbook, and what must hold after such
 # runs as well. Other files come in between.
 FIRST = ("test_web", "test_tls", "test_network", "test_containers", "test_secrets")
-LAST = ("test_bad_input", "test_changes", "test_runs", "test_healing", "test_persistence")
+LAST = ("test_bad_input", "test_changes", "test_runs", "test_healing", "test_persistence", "test_schedule")
 # The sites a test can ask for, by the name of the fixture, and their type (none: any).
 SITES = {"site": None, "wordpress_site": "wordpress", "static_site": "static"}
 

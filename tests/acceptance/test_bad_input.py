@@ -133,6 +133,16 @@ CASES = (
         _set(php_fpm_wordpress_checksum="md5:1234"),
         ("php_fpm_wordpress_checksum", "md5:1234", "sha256:"),
     ),
+    Case(
+        "PHP that the release lacks",
+        _set(php_fpm_wordpress_php_version="7.4"),
+        ("php_fpm_wordpress_php_version", "'7.4'", "one of: 8."),
+    ),
+    Case(
+        "unknown service manager",
+        _set(service_unit_manager="runit"),
+        ("service_unit_manager", "'runit'", "systemd, openrc"),
+    ),
     Case("unknown variable", _set(nginx_tls_htps_port=443), ("nginx_tls_htps_port", "README")),
     Case("wrong kind of value", _set(php_fpm_wordpress_replicas="many"), ("php_fpm_wordpress_replicas", "many", "int")),
 )
@@ -227,6 +237,13 @@ def test_a_release_without_compose_is_refused(old_host: tuple[Path, dict[str, An
     """Debian 12 as it is: its archive has no Compose 2."""
     run = runs.run(tmp_path, "-i", str(old_host[0]), "--limit", f"localhost,{OLD_HOST}")
     assert_refused(run, (OLD_HOST, "Debian 12", "Debian 13"))
+
+
+def test_a_cache_that_the_release_lacks_is_refused(old_host: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Debian 12 as it is: its archive has no Valkey."""
+    mistake = {"slipway_provider": "native", "redis_cache_flavor": "valkey"}
+    run = runs.run(tmp_path, "-i", str(old_host[0]), "--limit", f"localhost,{OLD_HOST}", variables=mistake)
+    assert_refused(run, (OLD_HOST, "redis_cache_flavor", "'valkey'", "Debian 12", "one of: redis"))
 
 
 def test_an_unsupported_release_is_refused(
