@@ -32,6 +32,7 @@ PROGRAMS = {
     "ftp": ("vsftpd",),
     "static": ("node", "nodejs"),
     "engine": ("dockerd",),
+    "jobs": ("cron", "crond"),
 }
 # The Compose services, and what the distributions call their own.
 SERVICES = {"web": "nginx", "database": "mariadb", "cache": "redis", "ftp": "ftp"}

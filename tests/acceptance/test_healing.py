@@ -65,6 +65,8 @@ def probe_of(component: str, machine: Machine, summary: Summary) -> Probe:
         "ftp": _ftp_answers(summary),
         "static": _all_show(summary, "static"),
         "engine": lambda: bool(machine.containers()) and _all_show(summary, None)(),
+        # Whether it really runs jobs is shown by test_schedule.
+        "jobs": lambda: True,
     }[component]
 
 
