@@ -342,7 +342,10 @@ def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
     }
     everyone: dict[str, Any] = {host.name: {} for host in hosts}
     groups: dict[str, Any] = {name: {"hosts": everyone} for name in ("docker_hosts", "web", "php", "ftp", "static")}
-    together: dict[str, Any] = {host.name: {} for host in hosts if not host.apart}
+    # The first of them serves those that have none of their own, so it is one of packages.
+    together: dict[str, Any] = {
+        host.name: {} for host in sorted(hosts, key=lambda host: host.provider == "compose") if not host.apart
+    }
     groups |= {name: {"hosts": together} for name in ("database", "cache")}
     return {"all": {"hosts": variables, "children": groups}}
 

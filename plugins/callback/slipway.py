@@ -26,7 +26,7 @@ description:
     durations are those of the last full run - a run with C(--tags), C(--skip-tags) or
     C(--start-at-task) leaves them as they were.
   - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
-    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(secrets_dir),
+    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(backends), C(secrets_dir),
     C(provider), C(certificates) and C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
@@ -93,6 +93,8 @@ def summary(data: dict[str, Any]) -> dict[str, Any]:
         "ca_certificate": data.get("ca_certificate"),
         "certificates": [_certificate(one) for one in data.get("certificates") or []],
         "ssh": _pick(data.get("ssh"), SSH_KEYS),
+        # Where database and cache of the first host are, which may be other hosts.
+        "backends": {name: _pick(one, SSH_KEYS) for name, one in (data.get("backends") or {}).items()},
         "secrets_dir": data.get("secrets_dir"),
         "provider": data.get("provider"),
     }

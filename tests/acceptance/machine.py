@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paramiko
@@ -128,7 +128,7 @@ class PinnedBackend(ParamikoBackend):  # type: ignore[misc]  # testinfra has no 
 
 
 class Machine:
-    """The target of a summary."""
+    """The target of a summary. Database and cache may be on others; what is asked of them is asked there."""
 
     def __init__(self, summary: Summary) -> None:
         """Connect at the first command."""
@@ -136,6 +136,16 @@ class Machine:
         self.compose = summary.provider == "compose"
         self.backend = PinnedBackend(summary.ssh)
         self.host: Any = Host(self.backend)
+        self._backends = {ssh: Machine(replace(summary, ssh=ssh, backends={})) for ssh in summary.backends.values()}
+
+    def at(self, component: str) -> Machine:
+        """Return the target that a component runs on."""
+        ssh = self.summary.backends.get(component)
+        return self._backends[ssh] if ssh else self
+
+    def every(self) -> list[Machine]:
+        """Return this target and those of database and cache."""
+        return [self, *self._backends.values()]
 
     # Commands.
 
@@ -193,7 +203,7 @@ class Machine:
 
     def main_processes(self, component: str) -> list[Process]:
         """Return the main processes of a component: its programs that no other of them started."""
-        mine = [process for process in self.processes() if _belongs(process, component)]
+        mine = [process for process in self.at(component).processes() if _belongs(process, component)]
         pids = {process.pid for process in mine}
         return sorted((one for one in mine if one.parent not in pids), key=lambda process: process.pid)
 
@@ -212,7 +222,9 @@ class Machine:
         raise AssertionError(f"the target has none of the services {', '.join(NATIVE_SERVICES[component])}")
 
     def _control(self, component: str, verb: str) -> None:
-        if self.compose:
+        if component in self.summary.backends:
+            self.at(component)._control(component, verb)
+        elif self.compose:
             self.stack(f"{verb} {SERVICES[component]}")
         elif self.service_manager == "systemd":
             self.run(f"systemctl {verb} {self._service(component)}")
@@ -268,6 +280,8 @@ class Machine:
         client = self.backend.__dict__.pop("client", None)
         if client is not None:
             client.close()
+        for machine in self._backends.values():
+            machine.disconnect()
 
     # The container stack.
 
@@ -296,7 +310,9 @@ class Machine:
     def sql(self, query: str) -> list[str]:
         """Ask the database as its root, over the unix socket; return the first column of each row."""
         socket = "/srv/slipway/volumes/mariadb_run/mysqld.sock" if self.compose else "/run/mysqld/mysqld.sock"
-        found: list[str] = json.loads(self.feed(f"python3 -c {shlex.quote(ASK_DATABASE)} {socket}", query))
+        found: list[str] = json.loads(
+            self.at("database").feed(f"python3 -c {shlex.quote(ASK_DATABASE)} {socket}", query)
+        )
         return found
 
     def cache(self, site: Site, *commands: str) -> str:
@@ -310,7 +326,7 @@ class Machine:
                 " cli=$(command -v redis-cli || command -v valkey-cli); $cli -s $socket"
             )
         password = self.summary.secret(f"{site.name}_cache_password")
-        answer = self.feed(client, "\n".join([f"AUTH {site.name} {password}", *commands]) + "\n")
+        answer = self.at("cache").feed(client, "\n".join([f"AUTH {site.name} {password}", *commands]) + "\n")
         first, _, rest = answer.partition("\n")
         assert first == "OK", f"the cache does not know the user {site.name}: {first}"
         return rest

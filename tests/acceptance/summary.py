@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,17 @@ class Ssh:
 
 @dataclass(frozen=True)
 class Summary:
-    """The summary of a run. ``names`` are all host names of each site, by the site's name."""
+    """The summary of a run. ``names`` are all host names of each site, by the site's name.
+
+    ``backends`` tell how the hosts of database and cache are reached, where they are others than the sites'.
+    """
 
     path: Path
     sites: tuple[Site, ...]
     names: dict[str, list[str]]
     ca_certificate: Path
     ssh: Ssh
+    backends: dict[str, Ssh]
     secrets_dir: Path
     provider: str
 
@@ -56,16 +61,22 @@ class Summary:
         return {path.name: path.read_text(encoding="utf-8").strip() for path in sorted(self.secrets_dir.iterdir())}
 
 
+def _ssh(data: dict[str, Any]) -> Ssh:
+    return Ssh(**{**data, "port": int(data["port"])})
+
+
 def read(path: Path) -> Summary:
     """Read a summary; raises FileNotFoundError, ValueError or KeyError for what isn't one."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    ssh = data["ssh"]
+    ssh = _ssh(data["ssh"])
+    backends = {name: _ssh(one) for name, one in data.get("backends", {}).items() if one}
     return Summary(
         path=path,
         sites=tuple(Site(**site) for site in data["sites"]),
         names={one["name"]: one["names"] for one in data.get("certificates", [])},
         ca_certificate=Path(data["ca_certificate"]),
-        ssh=Ssh(**{**ssh, "port": int(ssh["port"])}),
+        ssh=ssh,
+        backends={name: one for name, one in backends.items() if one != ssh},
         secrets_dir=Path(data["secrets_dir"]),
         provider=data["provider"],
     )

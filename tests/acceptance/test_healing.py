@@ -82,7 +82,7 @@ def test_a_killed_main_process_is_replaced(
     assert probe()
     for number, victim in enumerate(before, 1):
         start = time.monotonic()
-        machine.run(f"kill -9 {victim.pid}")
+        machine.at(component).run(f"kill -9 {victim.pid}")
 
         def is_back(victim: int = victim.pid) -> bool:
             now = machine.main_processes(component)

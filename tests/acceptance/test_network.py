@@ -75,6 +75,14 @@ def test_what_serves_the_sites_is_not_reachable(summary: Summary, port: int) -> 
         socket.create_connection((address, port), timeout=3).close()
 
 
+def test_no_stranger_reaches_the_hosts_of_database_and_cache(summary: Summary) -> None:
+    """This machine is a third host, which has no business there: but for ssh, no port of theirs answers it."""
+    if not summary.backends:
+        pytest.skip("database and cache are on the host of the sites")
+    found = {ssh.host: open_ports(ssh.host, range(1, 65536)) - {ssh.port} for ssh in summary.backends.values()}
+    assert found == {ssh.host: set() for ssh in summary.backends.values()}
+
+
 def test_nothing_but_the_services_is_open(summary: Summary) -> None:
     address = summary.sites[0].address
     served = {site.port for site in summary.sites} | {web.HTTP_PORT}

@@ -60,7 +60,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         known_hosts=options["UserKnownHostsFile"],
     )
     state = ROOT / ".slipway" / "molecule" / f"molecule-{PROVIDER}-{request.param}"
-    summary = Summary(state, (), {}, state / "ca" / "ca.crt", ssh, state / "secrets", PROVIDER)
+    summary = Summary(state, (), {}, state / "ca" / "ca.crt", ssh, {}, state / "secrets", PROVIDER)
     target = Machine(summary)
     yield target
     target.disconnect()

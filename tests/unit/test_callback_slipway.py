@@ -43,6 +43,7 @@ DATA: dict[str, Any] = {
         "known_hosts": "/somewhere/known_hosts",
         "password": SECRET,
     },
+    "backends": {"database": {"host": "192.0.2.8", "port": 22, "password": SECRET}, "cache": {}},
     "secrets_dir": "/somewhere/secrets",
     "provider": "compose",
     "certificates": [
@@ -175,6 +176,7 @@ def test_the_file_tells_programs_the_same(complete: Run) -> None:
     assert summary["sites"][0] == {key: first[key] for key in first if key != "admin"}
     assert summary["ca_certificate"] == "/somewhere/ca.crt"
     assert summary["ssh"]["user"] == "operator"
+    assert summary["backends"] == {"database": {"host": "192.0.2.8", "port": 22}, "cache": {}}
     assert summary["secrets_dir"] == "/somewhere/secrets"
     assert summary["provider"] == "compose"
     certificate = summary["certificates"][0]

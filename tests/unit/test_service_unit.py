@@ -111,6 +111,7 @@ OVERRIDES: list[dict[str, Any]] = [
         "tasks_max": 64,
         "timeout_start": 20,
         "timeout_stop": 20,
+        "admit": {"port": 443, "from": ["192.0.2.1", "192.0.2.128/25", "2001:db8::1"]},
         "sandboxing": {
             "protect_system": "full",
             "protect_home": "yes",
@@ -502,6 +503,11 @@ def test_a_declaration_that_contradicts_itself_is_refused(change: dict[str, Any]
 def test_a_fault_of_an_override_names_it() -> None:
     faults = FILTERS.faults([], [{"name": "nginx", "openrc": {"command": "nginx"}}], [])
     assert faults == ["service_unit_overrides[nginx].openrc.command: 'nginx' does not begin with an absolute path"]
+    faults = FILTERS.faults([], [{"name": "nginx", "admit": {"port": 80, "from": ["web1"]}}], [])
+    assert faults == [
+        "service_unit_overrides[nginx].admit.from: 'web1' is neither an address nor a network",
+        "service_unit_overrides[nginx].admit: it needs openrc.command, the distribution's script would not ask for it",
+    ]
 
 
 # -- the module ----------------------------------------------------------------------------------------------------
@@ -634,6 +640,7 @@ def test_the_platforms_have_their_values() -> None:
         assert values.keys() == {"__service_unit_cron", "__service_unit_diverts"}
         # One of the two ways to tell cron.
         assert bool(values["__service_unit_cron"]["folder"]) != bool(values["__service_unit_cron"]["table"])
+        assert FILTERS.faults([], values["__service_unit_cron"]["overrides"], []) == []
 
 
 def test_every_manager_has_its_tasks() -> None:

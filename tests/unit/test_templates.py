@@ -502,7 +502,7 @@ def _sudo(stage: Stage, host: Host) -> list[str]:
     ]
 
 
-@check("nftables", r"etc/nftables(\.d/.*|\.nft|\.conf)")
+@check("nftables", r"etc/(nftables(\.d/.*|\.nft|\.conf)|slipway/admit/.*)")
 def _nftables(stage: Stage, host: Host) -> list[str]:
     nft = program(stage, host, "nft")
     for path in stage.files(CHECKS["nftables"][0]):

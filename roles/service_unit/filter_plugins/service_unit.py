@@ -6,6 +6,7 @@ operator. Both renderings below hand exactly these words to the program.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Callable
@@ -112,6 +113,19 @@ def _signal_faults(where: str, signals: dict[str, str]) -> list[str]:
     ]
 
 
+def _admit_faults(where: str, admit: dict[str, Any]) -> list[str]:
+    """Say which of the hosts to let in are no address and no network."""
+
+    def known(text: str) -> bool:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            return False
+        return True
+
+    return [f"{where}.from: '{text}' is neither an address nor a network" for text in admit["from"] if not known(text)]
+
+
 def _unit_faults(unit: dict[str, Any]) -> list[str]:
     """Return the faults of one unit of ours."""
     where = f"service_unit_units[{unit['name']}]"
@@ -135,6 +149,10 @@ def _override_faults(override: dict[str, Any]) -> list[str]:
     openrc = override.get("openrc", {})
     faults = _command_faults(f"{where}.openrc", openrc, ["command", "check_command"])
     faults += _signal_faults(f"{where}.openrc", openrc.get("signals", {}))
+    if "admit" in override:
+        faults += _admit_faults(f"{where}.admit", override["admit"])
+        if "command" not in openrc:
+            faults.append(f"{where}.admit: it needs openrc.command, the distribution's script would not ask for it")
     return faults + _probe_faults(where, override.get("readiness"))
 
 
