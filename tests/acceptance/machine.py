@@ -253,7 +253,7 @@ class Machine:
             names = [name.replace("php-fpm", "php") + "-fpm", name.replace(".", "")]
             asked = [f"systemctl restart {one}" for one in names]
             if self.service_manager == "openrc":
-                asked = [f"test -x /etc/init.d/{one} && rc-service {one} restart" for one in names]
+                asked = [f"{{ test -x /etc/init.d/{one} && rc-service {one} restart; }}" for one in names]
             self.run(" || ".join(asked))
 
     def boot(self) -> str:
