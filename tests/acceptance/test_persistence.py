@@ -1,4 +1,4 @@
-"""What people wrote is there after every container was made anew, and after the target was rebooted."""
+"""What people wrote is there after every container was made anew, after a reboot, and with another provider."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from tests.acceptance import lab_target, runs
 from tests.acceptance.conftest import Measure
 from tests.acceptance.ftps import Ftps
 from tests.acceptance.machine import Machine
-from tests.acceptance.summary import Site, Summary
+from tests.acceptance.runs import Run
+from tests.acceptance.summary import Site, Summary, read
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.web import Client
 from tests.acceptance.wordpress import Author
@@ -21,6 +24,8 @@ pytestmark = [pytest.mark.writes, pytest.mark.slow]
 
 # Seconds until all sites are served again, from when the target answers by ssh.
 SERVED = 180
+# The one of the lab's platforms that both providers are for.
+BOTH_PROVIDERS = "debian13-systemd"
 COMPONENTS = ("web", "php", "database", "cache", "ftp")
 # The smallest picture there is: one transparent pixel.
 PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -129,3 +134,39 @@ def test_it_is_there_after_a_reboot(
     served = wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)
     measure("reboot: ssh again after", down)
     measure("reboot: all sites served after ssh", served)
+
+
+def provide(folder: Path, provider: str) -> Run:
+    """Run the playbook with a provider, whatever the host has."""
+    return runs.run(folder, variables={"slipway_provider": provider, "slipway_allow_provider_change": True})
+
+
+@pytest.fixture(scope="module")
+def another(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a provider that the target could have as well; it has its own after the tests, wherever they stopped."""
+    if lab_target.platform(summary) != BOTH_PROVIDERS or summary.backends:
+        pytest.skip(f"the lab has both providers for one host of {BOTH_PROVIDERS} alone")
+    yield "native" if summary.provider == "compose" else "compose"
+    if read(summary.path).provider != summary.provider:
+        run = provide(tmp_path_factory.mktemp("back"), summary.provider)
+        assert run.code == 0, run.output[-3000:]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_it_is_there_with_another_provider(
+    summary: Summary,
+    written: list[Written],
+    authors: Callable[[Site], Author],
+    another: str,
+    tmp_path: Path,
+    measure: Measure,
+    way: str,
+) -> None:
+    """The users and their passwords as well; and so it is with the provider of before again."""
+    provider = another if way == "there" else summary.provider
+    run = provide(tmp_path, provider)
+    measure(f"run that changes the provider to {provider}", run.seconds)
+    assert run.code == 0, run.output[-3000:]
+    assert read(summary.path).provider == provider
+    wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)
