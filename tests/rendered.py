@@ -143,17 +143,28 @@ SITES: list[dict[str, Any]] = [
 ]
 
 
+# An image that is given, and pinned as it must be.
+BASE_IMAGE = f"registry.example.test/base@sha256:{'0' * 64}"
+
+
 @dataclass(frozen=True)
 class Host:
-    """One way to be served: a platform, a provider, and whether database and cache are on another host."""
+    """One way to be served: a platform, a provider, whether database and cache are on another host, and the system in
+    the images where it is given."""
 
     platform: Platform
     provider: str
     apart: bool = False
+    base: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.platform.name}-{self.provider}{'-apart' if self.apart else ''}"
+        return "-".join([self.platform.name, self.provider, *(["apart"] if self.apart else []), *self.base.split()])
+
+    @property
+    def variables(self) -> dict[str, str]:
+        image = {"container_stack_base_platform": self.base, "container_stack_base_image": BASE_IMAGE}
+        return image if self.base else {}
 
 
 _BY_NAME = {platform.name: platform for platform in PLATFORMS}
@@ -168,6 +179,10 @@ OTHERS = [
     *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("debian12-systemd", "debian13-openrc")),
     *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("alpine322", "alpine324")),
     Host(_BY_NAME["debian13-systemd"], "native", apart=True),
+    # Images of the host's family, and of the other one.
+    Host(_BY_NAME["alpine324"], "compose"),
+    Host(_BY_NAME["debian13-systemd"], "compose", base="Alpine-3.23"),
+    Host(_BY_NAME["alpine323"], "compose", base="Debian-13"),
 ]
 HOSTS = [*FEW, *OTHERS]
 
@@ -337,6 +352,7 @@ def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
             "slipway_sites": SITES,
             "slipway_state_dir": str(folder / "state"),
             "slipway_address": f"192.0.2.{number}",
+            **host.variables,
         }
         for number, host in enumerate(hosts, 1)
     }

@@ -140,15 +140,16 @@ def debian_command(module: AnsibleModule, archive: Path, work: Path) -> list[str
     ]
 
 
-def make_alpine(module: AnsibleModule, archive: Path, work: Path) -> None:
-    """Write a root file system of the host's Alpine release to ``archive``."""
-    root = work / "root"
+def alpine_commands(archive: Path, root: Path) -> list[list[str]]:
+    """Return the calls that write a root file system of the host's Alpine release, made in ``root``, to ``archive``."""
     apk = ["apk", "--root", str(root), "--repositories-file", "/etc/apk/repositories", "--keys-dir", "/etc/apk/keys"]
-    packages = ["alpine-baselayout", "busybox", "apk-tools", "alpine-keys", "musl-utils", _INCLUDE]
-    module.run_command([*apk, "--initdb", "--no-cache", "add", *packages], check_rc=True)
-    for name in ("repositories", "keys"):
-        module.run_command(["cp", "-a", f"/etc/apk/{name}", str(root / "etc/apk")], check_rc=True)
-    module.run_command(["tar", "-C", str(root), "-cf", str(archive), "."], check_rc=True)
+    packages = ["alpine-baselayout", "alpine-keys", "alpine-release", "apk-tools", "busybox", "musl-utils", _INCLUDE]
+    return [
+        [*apk, "--initdb", "--no-cache", "add", *packages],
+        # What is installed in the image later comes from the same place.
+        ["cp", "-a", "/etc/apk/repositories", "/etc/apk/keys", str(root / "etc/apk")],
+        ["tar", "-C", str(root), "-cf", str(archive), "."],
+    ]
 
 
 def main() -> None:
@@ -178,9 +179,11 @@ def main() -> None:
         work.chmod(0o755)
         archive = work / "root.tar"
         if module.params["package_manager"] == "apk":
-            make_alpine(module, archive, work)
+            commands = alpine_commands(archive, work / "root")
         else:
-            module.run_command(debian_command(module, archive, work), check_rc=True)
+            commands = [debian_command(module, archive, work)]
+        for command in commands:
+            module.run_command(command, check_rc=True)
         module.run_command([docker, "import", "--change", 'CMD ["/bin/sh"]', str(archive), image], check_rc=True)
     module.exit_json(changed=True, image=image)
 

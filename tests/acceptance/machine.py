@@ -42,6 +42,8 @@ NATIVE_SERVICES = {
     "cache": ("redis-server", "redis", "valkey-server", "valkey"),
     "ftp": ("vsftpd",),
 }
+# Redis's or Valkey's, whichever is there.
+CACHE_CLIENT = "$(command -v redis-cli || command -v valkey-cli)"
 CACHE_SOCKETS = ("/var/lib/slipway/cache/cache.sock",)
 
 # Prints every process as JSON; a process that ends meanwhile is left out.
@@ -318,13 +320,10 @@ class Machine:
     def cache(self, site: Site, *commands: str) -> str:
         """Send commands to the cache as a site's user; return the answers, one or more lines each."""
         if self.compose:
-            client = f"cd {STACK} && docker compose exec -T {SERVICES['cache']} redis-cli"
+            client = f"cd {STACK} && docker compose exec -T {SERVICES['cache']} sh -c '{CACHE_CLIENT}'"
         else:
             sockets = " ".join(CACHE_SOCKETS)
-            client = (
-                f"for socket in {sockets}; do [ ! -S $socket ] || break; done;"
-                " cli=$(command -v redis-cli || command -v valkey-cli); $cli -s $socket"
-            )
+            client = f"for socket in {sockets}; do [ ! -S $socket ] || break; done; {CACHE_CLIENT} -s $socket"
         password = self.summary.secret(f"{site.name}_cache_password")
         answer = self.at("cache").feed(client, "\n".join([f"AUTH {site.name} {password}", *commands]) + "\n")
         first, _, rest = answer.partition("\n")

@@ -117,10 +117,12 @@ def test_only_the_web_and_ftp_are_published(containers: dict[str, dict[str, Any]
 
 
 def test_an_internal_service_has_no_way_out(machine: Machine, summary: Summary) -> None:
-    """From the database's container, the target's own address cannot be reached."""
+    """From the database's network, the target's own address cannot be reached."""
     address, port = summary.sites[0].address, summary.sites[0].port
-    ask = f"docker exec {PROJECT}-mariadb-1 timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
-    assert machine.host.run(ask).rc != 0
+    ask = f"python3 -c 'import socket; socket.create_connection((\"{address}\", {port}), 3)'"
+    process = machine.run(f"docker inspect --format '{{{{.State.Pid}}}}' {PROJECT}-mariadb-1")
+    assert machine.host.run(ask).rc == 0
+    assert machine.host.run(f"nsenter -t {process} -n {ask}").rc != 0
 
 
 def test_no_image_is_a_moving_target(containers: dict[str, dict[str, Any]]) -> None:

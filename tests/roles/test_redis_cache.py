@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.machine import STACK, Machine
+from tests.acceptance.machine import CACHE_CLIENT, STACK, Machine
 from tests.roles.services import kill_and_wait, starts_at_boot
 
 Given = dict[str, Any]
 CLIENTS = {
-    "compose": f"cd {STACK} && docker compose exec -T redis redis-cli",
-    "native": "$(command -v redis-cli || command -v valkey-cli) -s /var/lib/slipway/cache/cache.sock",
+    "compose": f"cd {STACK} && docker compose exec -T redis sh -c '{CACHE_CLIENT}'",
+    "native": f"{CACHE_CLIENT} -s /var/lib/slipway/cache/cache.sock",
 }
 
 

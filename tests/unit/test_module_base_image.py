@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from plugins.modules.base_image import apt_options, deb822_sources, one_line_sources
+from pathlib import Path
+
+from plugins.modules.base_image import alpine_commands, apt_options, deb822_sources, one_line_sources
 
 DEB822 = """\
 # The archive
@@ -70,3 +72,14 @@ APT::Install-Recommends "1";
         'Acquire::http::Proxy "http://proxy.example.test:3128";',
         'Acquire::https::CaInfo "/etc/ssl/own.pem";',
     ]
+
+
+def test_alpine_is_made_of_the_host_s_repositories_with_its_keys() -> None:
+    install, copy, pack = alpine_commands(Path("/work/root.tar"), Path("/work/root"))
+    options = " ".join(install)
+    assert "--root /work/root" in options
+    assert "--repositories-file /etc/apk/repositories" in options
+    assert "--keys-dir /etc/apk/keys" in options
+    assert "--allow-untrusted" not in options
+    assert {"/etc/apk/repositories", "/etc/apk/keys", "/work/root/etc/apk"} <= set(copy)
+    assert pack == ["tar", "-C", "/work/root", "-cf", "/work/root.tar", "."]

@@ -45,3 +45,16 @@ def test_wordpress_knows_its_cache_and_edits_no_file(host: Host, rendered: Rende
         assert "'WP_REDIS_PREFIX'" in text
         assert "'DISALLOW_FILE_EDIT' => true" in text
         assert "'DISABLE_WP_CRON' => true" in text
+
+
+@every_host
+def test_images_are_made_by_the_package_manager_of_their_base(host: Host, rendered: Rendered) -> None:
+    """One template for both families; nothing of the host's own gets into an image of the other."""
+    family = host.base.partition("-")[0] or host.platform.family
+    own, other = ("apk add", "apt-get") if family == "Alpine" else ("apt-get install", "apk")
+    dockerfiles = texts(rendered, host, "Dockerfile") if host.provider == "compose" else []
+    for text in dockerfiles:
+        assert own in text
+        assert not re.search(rf"\b{other}\b", text)
+    mounts = "\n".join(path.read_text() for path in rendered.root(host).rglob("compose.d/mariadb.yml"))
+    assert (":/etc/my.cnf.d/" in mounts) == (host.provider == "compose" and family == "Alpine")
