@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.acceptance.lab_target import BIN
 from tests.repository import ROOT
 
 TIMEOUT = 900  # seconds for one run
+PATIENCE = 60  # seconds until Ctrl-C is pressed again
 _RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 # What Ansible says of a run that was interrupted; the second where Ctrl-C met a worker that had just ended.
 _INTERRUPTED = {
@@ -92,19 +95,38 @@ def finish(
     began = time.monotonic()
     lines: list[str] = []
     assert process.stdout is not None
+    timers = [_later(TIMEOUT, process, signal.SIGKILL)]
     try:
         for line in process.stdout:
             lines.append(line)
-            assert time.monotonic() - began < TIMEOUT, f"the run took longer than {TIMEOUT} s: {line}"
             if cut and cut(line):
-                # The terminal sends it to the whole group.
-                os.killpg(process.pid, sign)
+                _send(process, sign)
+                # The worker that Ansible ends may hold the lock of its results; then Ansible waits for that lock until
+                # it is interrupted again, which is what its user does.
+                timers.append(_later(PATIENCE, process, sign))
                 cut = None
         code = process.wait(60)
     finally:
+        for timer in timers:
+            timer.cancel()
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return Run(code, "".join(lines), time.monotonic() - began)
+            _send(process, signal.SIGKILL)
+    seconds = time.monotonic() - began
+    assert seconds < TIMEOUT, f"the run took longer than {TIMEOUT} s: {''.join(lines[-3:])}"
+    return Run(code, "".join(lines), seconds)
+
+
+def _send(process: subprocess.Popen[str], sign: signal.Signals) -> None:
+    """Send a signal to the whole group of a run, as the terminal does; to one that has ended, none."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
+
+
+def _later(seconds: float, process: subprocess.Popen[str], sign: signal.Signals) -> threading.Timer:
+    timer = threading.Timer(seconds, _send, (process, sign))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def run(folder: Path, *arguments: str, variables: dict[str, Any] | None = None) -> Run:
