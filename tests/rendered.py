@@ -176,8 +176,7 @@ FEW = [
 ]
 # What differs from those in a value here and there. Rendering takes seconds for each host.
 OTHERS = [
-    *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("debian12-systemd", "debian13-openrc")),
-    *(Host(platform, "native") for platform in PLATFORMS if platform.name in ("alpine322", "alpine324")),
+    *(host for platform in PLATFORMS if (host := Host(platform, "native")) not in FEW),
     Host(_BY_NAME["debian13-systemd"], "native", apart=True),
     # Images of the host's family, and of the other one.
     Host(_BY_NAME["alpine324"], "compose"),

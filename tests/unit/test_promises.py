@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from tests.rendered import Host, Rendered, every_host, render
-
-
-@pytest.fixture
-def rendered(host: Host) -> Rendered:
-    return render(host)
+from tests.rendered import Host, Rendered, every_host
 
 
 def texts(rendered: Rendered, host: Host, name: str) -> list[str]:

@@ -19,13 +19,8 @@ import pytest
 import yaml
 
 from tests.parsers import Parsers, Stage, parsers_of
-from tests.rendered import HOSTS, SECRETS, Host, Rendered, every_host, render, supported
+from tests.rendered import HOSTS, SECRETS, Host, Rendered, every_host, supported
 from tests.repository import ROLES, ROOT
-
-
-@pytest.fixture
-def rendered(host: Host) -> Rendered:
-    return render(host)
 
 
 def release_of(host: Host) -> str:
