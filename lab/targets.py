@@ -167,26 +167,33 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
 
 def _personalise(target: Target, access: Access, kind: Platform) -> None:
     """Put into a stopped container what makes it one VM among others."""
-    ssh.make_key(ssh.KEY, f"{PREFIX}-lab")
-    host_key = FOLDER / target.name / "ssh_host_ed25519_key"
-    host_key.unlink(missing_ok=True)
-    ssh.make_key(host_key, target.name)
-    ssh.pin(target.address, ssh.public(host_key))
-
-    def put(path: str, content: str, mode: int = 0o644, owner: int = 0) -> None:
-        images.put(target.container, path, content, mode, owner)
-
-    put("/etc/ssh/ssh_host_ed25519_key", host_key.read_text(), 0o600)
-    put("/etc/ssh/ssh_host_ed25519_key.pub", ssh.public(host_key) + "\n")
-    keys = f"/home/{platforms.USER}/.ssh/authorized_keys"
-    put(keys, ssh.public(ssh.KEY) + "\n", 0o600, platforms.USER_ID)
+    give_keys(target.container, target.name, target.address, FOLDER / target.name)
     if kind.service_manager == "systemd":
-        put("/etc/machine-id", secrets.token_hex(16) + "\n", 0o444)
+        give_machine_id(target.container)
     resolvers = network.nameservers()
     if resolvers:
-        put(platforms.RESOLV_CONF_PATH, "".join(f"nameserver {a}\n" for a in resolvers))
+        content = "".join(f"nameserver {address}\n" for address in resolvers)
+        images.put(target.container, platforms.RESOLV_CONF_PATH, content)
     if kind.family == "Debian":
         images.use_cache(target.container, access)
+
+
+def give_keys(container: str, name: str, address: str, folder: Path) -> None:
+    """Put the lab's key and a new host key into a container; the host key is kept in ``folder`` and pinned."""
+    ssh.make_key(ssh.KEY, f"{PREFIX}-lab")
+    host_key = folder / "ssh_host_ed25519_key"
+    host_key.unlink(missing_ok=True)
+    ssh.make_key(host_key, name)
+    ssh.pin(address, ssh.public(host_key))
+    images.put(container, "/etc/ssh/ssh_host_ed25519_key", host_key.read_text(), 0o600)
+    images.put(container, "/etc/ssh/ssh_host_ed25519_key.pub", ssh.public(host_key) + "\n")
+    keys = f"/home/{platforms.USER}/.ssh/authorized_keys"
+    images.put(container, keys, ssh.public(ssh.KEY) + "\n", 0o600, platforms.USER_ID)
+
+
+def give_machine_id(container: str) -> None:
+    """Give a container with systemd an identity of its own."""
+    images.put(container, "/etc/machine-id", secrets.token_hex(16) + "\n", 0o444)
 
 
 def wait_until_ready(target: Target) -> None:

@@ -7,14 +7,13 @@ a power cut that loses what was not on the disk. Needs root (for the network's p
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cache, engine, images, network, platforms, ssh
+from lab import cache, engine, images, network, platforms, ssh, targets
 from lab.base import LABEL, PREFIX, STATE, LabError, install, run, say, succeeds, wait_for
 from lab.engine import docker
 from lab.images import Access
@@ -68,20 +67,20 @@ Gateway={gateway}
 
 @dataclass(frozen=True)
 class Vm:
-    """One virtual machine. ``number`` is the last part of its address on the lab's network."""
+    """One virtual machine, with its address on the lab's network."""
 
     name: str
-    number: int
+    address: str
+
+    @property
+    def number(self) -> int:
+        """Return the last part of its address."""
+        return int(self.address.rpartition(".")[2])
 
     @property
     def folder(self) -> Path:
         """Return where its disk, its console's output and its process id lie."""
         return FOLDER / self.name
-
-    @property
-    def address(self) -> str:
-        """Return its address."""
-        return network.host(network.ensure(), self.number)
 
     @property
     def mac(self) -> str:
@@ -108,20 +107,21 @@ class Vm:
         return pid if ours else None
 
 
-# Addresses after those of the containers' half and before the other half's.
-FIRST_NUMBER = 100
+# The containers' targets take their addresses from the lowest on, and hardly come that far.
+NUMBER = 100
 
 
-def create(name: str, number: int = FIRST_NUMBER) -> Vm:
+def create(name: str) -> Vm:
     """Make a VM anew and boot it; return it when it gives a shell by ssh. Raises :class:`LabError`."""
     if os.geteuid():
         raise LabError("a VM's port on the network needs root")
     install("qemu-system-x86", program="qemu-system-x86_64")
     install("iproute2", program="ip")
     engine.ensure()
-    vm = Vm(name, number)
+    subnet = network.ensure()
+    vm = Vm(name, network.host(subnet, NUMBER))
     destroy(vm)
-    access = cache.ensure(network.ensure())
+    access = cache.ensure(subnet)
     _make_disk(vm, access)
     for accelerator in ACCELERATORS:
         if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -141,7 +141,7 @@ def _make_disk(vm: Vm, access: Access) -> None:
     image = platforms.debian("debian13-vm", RELEASE, PACKAGES, access, MORE)
     say(f"making the disk of {vm.name}")
     vm.folder.mkdir(parents=True)
-    (vm.folder / "number").write_text(str(vm.number))
+    (vm.folder / "address").write_text(vm.address)
     container = docker("create", "--label", LABEL, "--network", "none", image, "true")
     try:
         _personalise(vm, container, access)
@@ -157,16 +157,14 @@ def _make_disk(vm: Vm, access: Access) -> None:
 
 def _personalise(vm: Vm, container: str, access: Access) -> None:
     """Put in what cloud-init would: name, address, keys."""
-    ssh.make_key(ssh.KEY, f"{PREFIX}-lab")
-    host_key = vm.folder / "ssh_host_ed25519_key"
-    ssh.make_key(host_key, vm.name)
-    ssh.pin(vm.address, ssh.public(host_key))
+    targets.give_keys(container, vm.name, vm.address, vm.folder)
+    targets.give_machine_id(container)
+    images.use_cache(container, access)
     subnet = network.ensure()
     reached = NETWORK_FILE.format(
         mac=vm.mac, address=vm.address, prefix=subnet.partition("/")[2], gateway=network.host(subnet, 1)
     )
     files = {
-        "/etc/ssh/ssh_host_ed25519_key.pub": ssh.public(host_key) + "\n",
         "/etc/systemd/network/10-lab.network": reached,
         "/etc/fstab": "LABEL=root / ext4 errors=remount-ro 0 1\n",
         "/etc/lab-hostname": f"{vm.name}\n",
@@ -175,11 +173,6 @@ def _personalise(vm: Vm, container: str, access: Access) -> None:
     }
     for path, content in files.items():
         images.put(container, path, content)
-    images.put(container, "/etc/machine-id", secrets.token_hex(16) + "\n", 0o444)
-    images.put(container, "/etc/ssh/ssh_host_ed25519_key", host_key.read_text(), 0o600)
-    keys = f"/home/{platforms.USER}/.ssh/authorized_keys"
-    images.put(container, keys, ssh.public(ssh.KEY) + "\n", 0o600, platforms.USER_ID)
-    images.use_cache(container, access)
 
 
 def _connect(vm: Vm) -> None:
@@ -254,5 +247,5 @@ def destroy(vm: Vm) -> None:
 
 def destroy_all() -> None:
     """Remove all VMs."""
-    for path in FOLDER.glob("*/number"):
-        destroy(Vm(path.parent.name, int(path.read_text())))
+    for path in FOLDER.glob("*/address"):
+        destroy(Vm(path.parent.name, path.read_text()))

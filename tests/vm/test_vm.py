@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
-from lab import inventory, ssh, vm, wordpress
-from lab.platforms import USER
+from lab import inventory, platforms, targets, vm, wordpress
 from tests.acceptance import runs, summary
 from tests.acceptance.lab_target import BIN
 from tests.acceptance.summary import Site, Summary
@@ -68,19 +67,10 @@ def _write_inventory(machine: vm.Vm, provider: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "group_vars").unlink(missing_ok=True)
     (folder / "group_vars").symlink_to(ROOT / "inventory" / "group_vars")
-    host = {
-        "ansible_host": machine.address,
-        "ansible_port": 22,
-        "ansible_user": USER,
-        "ansible_ssh_private_key_file": str(ssh.KEY),
-        "ansible_ssh_common_args": ssh.common_args(),
-        # An emulated processor keeps nobody waiting for a reason.
-        "ansible_timeout": 60,
-        "slipway_provider": provider,
-        **wordpress.variables(),
-    }
-    groups: dict[str, object] = {group: {"hosts": {NAME: {}}} for group in inventory.GROUPS}
-    content = {"all": {"hosts": {NAME: host}, "children": groups}}
+    target = targets.Target(machine.name, platforms.DEFAULT, machine.address, inventory.GROUPS)
+    # An emulated processor keeps nobody waiting for a reason.
+    connection = {**targets.connection(target), "ansible_timeout": "60"}
+    content = inventory.build([(target, connection)], {"slipway_provider": provider, **wordpress.variables()})
     (folder / "hosts.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
