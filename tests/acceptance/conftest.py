@@ -16,7 +16,7 @@ from tests.acceptance import lab_target, matrix
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site, Summary, read
 from tests.acceptance.web import Client
-from tests.acceptance.wordpress import Author, log_in
+from tests.acceptance.wordpress import Author, log_in_administrator
 from tests.conftest import FIGURES
 
 HERE = Path(__file__).parent
@@ -138,16 +138,10 @@ def authors(summary: Summary) -> Iterator[Callable[[Site], Author]]:
 
     def find(site: Site) -> Author:
         if site.name not in known:
-            people = [name for name in summary.secrets() if name.startswith(f"{site.name}_wordpress_")]
-            if not people:
-                pytest.skip(f"no password of {site.name} is in {summary.secrets_dir}: the inventory gives them all")
-            for secret in people:
-                user = secret.removeprefix(f"{site.name}_wordpress_")
-                author = log_in(site, summary.ca_certificate, user, summary.secrets()[secret])
-                if author.api("GET", "/wp/v2/users/me", context="edit")["capabilities"].get("manage_options"):
-                    known[site.name] = author
-                    break
-                author.drop_password()
+            author = log_in_administrator(site, summary)
+            if author is None:
+                pytest.skip(f"no password of {site.name}'s administrator is in {summary.secrets_dir}")
+            known[site.name] = author
         return known[site.name]
 
     yield find

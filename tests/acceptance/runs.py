@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.acceptance.lab_target import BIN
+from tests.acceptance.lab_target import BIN, INVENTORY
 from tests.repository import ROOT
 
 TIMEOUT = 900  # seconds for one run
@@ -62,9 +62,14 @@ class Run:
         return [line for line in found if line not in _INTERRUPTED]
 
 
-def start(folder: Path, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+def start(
+    folder: Path,
+    *arguments: str,
+    variables: dict[str, Any] | None = None,
+    inventory: Path = INVENTORY.parent,
+) -> subprocess.Popen[str]:
     """Start a run in a process group of its own; ``folder`` keeps the variables, given by ``-e @file``."""
-    command = [str(BIN / "ansible-playbook"), "site.yml", "-i", "inventory", *arguments]
+    command = [str(BIN / "ansible-playbook"), "site.yml", "-i", str(inventory), *arguments]
     if variables is not None:
         path = folder / "variables.yml"
         path.write_text(yaml.safe_dump(variables), encoding="utf-8")
@@ -87,15 +92,16 @@ def finish(
     process: subprocess.Popen[str],
     cut: Callable[[str], bool] | None = None,
     sign: signal.Signals = signal.SIGINT,
+    timeout: float = TIMEOUT,
 ) -> Run:
     """Wait for the end of a run. ``cut`` is asked for each line; when it says yes the run gets the signal.
 
-    SIGINT is what Ctrl-C sends.
+    SIGINT is what Ctrl-C sends. Raises AssertionError after ``timeout`` seconds.
     """
     began = time.monotonic()
     lines: list[str] = []
     assert process.stdout is not None
-    timers = [_later(TIMEOUT, process, signal.SIGKILL)]
+    timers = [_later(timeout, process, signal.SIGKILL)]
     try:
         for line in process.stdout:
             lines.append(line)
@@ -112,7 +118,7 @@ def finish(
         if process.poll() is None:
             _send(process, signal.SIGKILL)
     seconds = time.monotonic() - began
-    assert seconds < TIMEOUT, f"the run took longer than {TIMEOUT} s: {''.join(lines[-3:])}"
+    assert seconds < timeout, f"the run took longer than {timeout} s: {''.join(lines[-3:])}"
     return Run(code, "".join(lines), seconds)
 
 

@@ -20,7 +20,7 @@ from tests.acceptance.conftest import Measure
 from tests.acceptance.machine import Machine
 from tests.acceptance.runs import Run
 from tests.acceptance.summary import Summary
-from tests.acceptance.web import Client
+from tests.acceptance.web import all_served
 from tests.repository import ROOT, load
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -268,5 +268,4 @@ def test_an_unsupported_release_is_refused(
 def test_the_sites_are_served_as_before(summary: Summary, outcomes: Callable[[Case], Run]) -> None:
     for case in CASES[:1]:
         outcomes(case)
-    for site in summary.sites:
-        assert Client(site, summary.ca_certificate).get("/").status == 200
+    assert all_served(summary)

@@ -25,7 +25,7 @@ from tests.acceptance.conftest import Measure
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
-from tests.acceptance.web import Client
+from tests.acceptance.web import Client, all_served
 from tests.acceptance.wordpress import log_in
 from tests.repository import ROOT
 
@@ -122,10 +122,6 @@ def client(story: Story, summary: Summary, name: str) -> Client:
     return Client(story.sites[name], summary.ca_certificate)
 
 
-def others_are_served(summary: Summary) -> bool:
-    return all(Client(site, summary.ca_certificate).get("/").status == 200 for site in summary.sites)
-
-
 @pytest.mark.parametrize(("tags", "header", "sign"), [cut[1:] for cut in CUTS], ids=[cut[0] for cut in CUTS])
 def test_a_run_is_cut(
     story: Story, summary: Summary, tmp_path: Path, tags: str, header: str, sign: signal.Signals
@@ -135,7 +131,7 @@ def test_a_run_is_cut(
     assert run.code != 0
     assert header in run.output, run.output[-3000:]
     assert run.errors == [], run.errors
-    assert others_are_served(summary)
+    assert all_served(summary)
 
 
 def test_a_run_is_cut_while_wordpress_is_deployed(
@@ -158,7 +154,7 @@ def test_a_run_is_cut_while_wordpress_is_deployed(
     run = runs.finish(process, deploys, signal.SIGINT)
     assert run.code != 0
     assert turns == len(summary.of_type("wordpress")) + 1, run.output[-3000:]
-    assert others_are_served(summary)
+    assert all_served(summary)
     state = "wordpress_state.php"
     wait_until(
         "the program of the cut run ends",
@@ -180,7 +176,7 @@ def test_the_next_run_repairs_it_all(
     assert client(story, summary, "packed").get("/more/page.html").text == "packed-one"
     assert client(story, summary, "cloned").get("/").title == "cloned-one"
     assert client(story, summary, "cloned").get("/.git").status == 404
-    assert others_are_served(summary)
+    assert all_served(summary)
 
     wanted = story.variables["php_fpm_wordpress_version"]
     assert machine.wordpress_version(story.sites["younger"])[0] == wanted
@@ -225,7 +221,7 @@ def test_a_newer_version_updates_core_and_database(
     assert author.api("GET", "/wp/v2/users/me")["id"]
     assert client(story, summary, "packed").get("/").title == "packed-two"
     assert client(story, summary, "cloned").get("/").title == "cloned-two"
-    assert others_are_served(summary)
+    assert all_served(summary)
 
 
 @pytest.mark.parametrize("what", ["wordpress", "static"])
@@ -256,7 +252,7 @@ def test_an_archive_that_does_not_match_is_not_installed(
     assert found == ""
     assert {site.name: machine.wordpress_version(site) for site in summary.of_type("wordpress")} == before
     assert client(story, summary, "packed").get("/").title == "packed-two"
-    assert others_are_served(summary)
+    assert all_served(summary)
 
 
 def test_a_site_that_left_the_inventory_is_not_served(
@@ -272,4 +268,4 @@ def test_a_site_that_left_the_inventory_is_not_served(
             client(story, summary, name).get("/")
     assert machine.wordpress_version(story.sites["younger"])[0]
     assert not [one for one in machine.processes() if "younger" in one.line and os.sep in one.line]
-    assert others_are_served(summary)
+    assert all_served(summary)

@@ -17,7 +17,7 @@ from tests.acceptance.machine import Machine
 from tests.acceptance.runs import Run
 from tests.acceptance.summary import Site, Summary, read
 from tests.acceptance.waiting import wait_until
-from tests.acceptance.web import Client
+from tests.acceptance.web import Client, all_served
 from tests.acceptance.wordpress import Author
 
 pytestmark = [pytest.mark.writes, pytest.mark.slow]
@@ -79,8 +79,7 @@ def _ftp(site: Site, summary: Summary, password: str) -> Ftps:
 
 def all_there(summary: Summary, written: list[Written], authors: Callable[[Site], Author]) -> bool:
     """Tell whether every site is served, with all that was written; raises AssertionError that says what isn't."""
-    for site in summary.sites:
-        assert Client(site, summary.ca_certificate).get("/").status == 200, f"{site.name} is not served"
+    assert all_served(summary)
     for one in written:
         client = Client(one.site, summary.ca_certificate)
         assert one.word in client.get(one.post).text, f"{one.post} is not there"

@@ -15,7 +15,7 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.summary import Site
+from tests.acceptance.summary import Site, Summary
 
 HTTP_PORT = 80
 TIMEOUT = 30  # seconds for one answer
@@ -143,3 +143,11 @@ def plain_request(address: str, name: str, path: str) -> Answer:
         raise ConnectionError(repr(error)) from error
     finally:
         connection.close()
+
+
+def all_served(summary: Summary) -> bool:
+    """Tell that every site answers; raises AssertionError that says which doesn't."""
+    for site in summary.sites:
+        status = Client(site, summary.ca_certificate).get("/").status
+        assert status == 200, f"{site.name} is not served: {status}"
+    return True

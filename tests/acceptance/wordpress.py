@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.summary import Site
+from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.web import Answer, Client
 
@@ -98,3 +98,15 @@ def log_in(site: Site, ca: Path, user: str, password: str) -> Author:
     author = Author(client, user)
     author.make_password()
     return author
+
+
+def log_in_administrator(site: Site, summary: Summary) -> Author | None:
+    """Log in who administers a site, by the password that was made; none if the inventory gave all passwords."""
+    prefix = f"{site.name}_wordpress_"
+    for name, password in summary.secrets().items():
+        if name.startswith(prefix):
+            author = log_in(site, summary.ca_certificate, name.removeprefix(prefix), password)
+            if author.api("GET", "/wp/v2/users/me", context="edit")["capabilities"].get("manage_options"):
+                return author
+            author.drop_password()
+    return None
