@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -195,9 +196,11 @@ def destroy(target: str) -> None:
     shutil.rmtree(STATE / target, ignore_errors=True)
 
 
-def work(jobs: Sequence[Job], fresh: bool, keep: bool) -> None:
-    """Run the scenarios of one target, one after the other."""
+def work(jobs: Sequence[Job], fresh: bool, keep: bool, stopped: threading.Event) -> None:
+    """Run the scenarios of one target, one after the other, until all are done or it is stopped."""
     for number, job in enumerate(jobs):
+        if stopped.is_set():
+            break
         if number == 0 or fresh:
             destroy(job.target)
         print(f"{job.scenario} on {job.platform} ...", flush=True)
@@ -277,9 +280,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         list(group) for _, group in groupby(sorted(jobs, key=lambda job: job.target), key=lambda job: job.target)
     ]
     began = time.monotonic()
+    stopped = threading.Event()
     with ThreadPoolExecutor(given.jobs) as pool:
-        for done in [pool.submit(work, group, given.fresh, given.keep) for group in targets]:
-            done.result()
+        try:
+            for done in [pool.submit(work, group, given.fresh, given.keep, stopped) for group in targets]:
+                done.result()
+        except KeyboardInterrupt:
+            # Ctrl-C reaches Molecule as well; the scenarios after it must not begin.
+            stopped.set()
     print(f"\n{table(jobs)}\n{omissions(left_out)}\n{len(jobs)} in {time.monotonic() - began:.0f} s", flush=True)
     return 1 if any(job.failed or not job.seconds for job in jobs) else 0
 
