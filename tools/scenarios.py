@@ -2,8 +2,8 @@
 
     python -m tools.scenarios [--role ROLE ...] [--platform PLATFORM ...] [--jobs N] [--fresh] [--keep]
 
-Scenarios of one provider and platform share a target, one after the other, in the order of what they need; with
-``--fresh`` each gets a target of its own. With ``--jobs 2`` two targets are worked on at a time. What is left out is
+Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
+gets one of its own, and with ``--fresh`` each does. With ``--jobs 2`` two targets are worked on at a time. What is left out is
 printed with its reason. The exit code is 1 if a scenario fails. Logs lie in .slipway/molecule/.
 """
 
@@ -201,7 +201,8 @@ def work(jobs: Sequence[Job], fresh: bool, keep: bool, stopped: threading.Event)
     for number, job in enumerate(jobs):
         if stopped.is_set():
             break
-        if number == 0 or fresh:
+        # The whole begins with a fresh host, as at a user's; what the roles' scenarios left is no such host.
+        if number == 0 or fresh or job.role == "site":
             destroy(job.target)
         print(f"{job.scenario} on {job.platform} ...", flush=True)
         run(job)
