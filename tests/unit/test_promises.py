@@ -33,6 +33,16 @@ def test_ftp_is_encrypted_and_knows_no_anonymous(host: Host, rendered: Rendered)
 
 
 @every_host
+def test_ftp_passwords_are_checked_in_the_server_and_costly_to_guess(host: Host, rendered: Rendered) -> None:
+    """Debian 12's vsftpd hangs when a login runs a program; on Alpine no package has a module that could."""
+    native = host.provider == "native"
+    (pam,) = texts(rendered, host, "slipway-ftp" if native else "pam")
+    assert ("pam_exec.so" in pam) == (native and host.platform.family == "Alpine")
+    (accounts,) = texts(rendered, host, "accounts" if native else "ftp_shadow")
+    assert re.search(r"^blog:\$6\$rounds=200000\$", accounts, re.MULTILINE)
+
+
+@every_host
 def test_wordpress_knows_its_cache_and_edits_no_file(host: Host, rendered: Rendered) -> None:
     for text in texts(rendered, host, "wp-config*.php"):
         assert "'WP_REDIS_PREFIX'" in text

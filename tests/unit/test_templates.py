@@ -404,15 +404,16 @@ def _yaml(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
 
 
 # Files of lines with a fixed number of fields.
-FIELDS = {"passwd": 7, "group": 4, "ftp_shadow": 9, "shadow": 9}
+FIELDS = {"passwd": 7, "group": 4, "ftp_shadow": 9, "shadow": 9, "ftp/accounts": 9}
 
 
 @check("accounts", rf".*/({'|'.join(FIELDS)})")
 def _accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     lines = []
     for path in stage.files(CHECKS["accounts"][0]):
+        fields = next(count for name, count in FIELDS.items() if path.as_posix().endswith(f"/{name}"))
         for line in path.read_text().splitlines():
-            if line.count(":") != FIELDS[path.name] - 1:
+            if line.count(":") != fields - 1:
                 lines.append(f"{path.name}: {line!r}")
             name, password = line.split(":")[:2]
             if name == "blog" and password.startswith("$6$"):
@@ -427,7 +428,7 @@ def _accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
 
 @check("ftp accounts", r".*/ftp/accounts")
 def _ftp_accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
-    """Log in, by the program that PAM asks."""
+    """Log in, by the program that PAM asks where it has no module for it."""
     login = ROOT / "roles/ftp/files/ftp_login.py"
     lines = []
     for path in stage.files(CHECKS["ftp accounts"][0]):
