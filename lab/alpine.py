@@ -31,12 +31,20 @@ PACKAGES = (
 )
 # Where Debian and Alpine keep the certificate authorities that a machine's administrator trusts, such as a proxy's.
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
-# First process, started by platforms.INIT_PATH.
-COMMAND = ("/sbin/init",)
+# What OpenRC needs of the machine's control groups, by their version. With 1, it would mount the other version over
+# them, which has no controllers then. With 2, processes in the root of a container's own groups keep the controllers
+# from all others; a VM's root is the kernel's, and exempt.
+CGROUPS = {
+    1: "mkdir -p /etc/rc.conf.d && printf '%s\\n' 'rc_cgroup_mode=\"legacy\"' 'rc_controller_cgroups=\"NO\"'"
+    " >/etc/rc.conf.d/lab.conf",
+    2: "if grep -qx 0::/ /proc/self/cgroup; then"
+    " mkdir -p /sys/fs/cgroup/init; echo $$ >/sys/fs/cgroup/init/cgroup.procs; fi",
+}
 # The default runlevel is reached, and all of it has started.
 READY = '[ "$(rc-status --runlevel)" = default ] && [ ! -e /run/openrc/rc.starting ]'
 
 SCRIPT = """\
+{repositories}
 apk add --quiet {packages}
 # An image starts nothing. osclock leaves the clock alone, which is the one of the machine the lab runs on: swclock
 # would set it back to the date of a file.
@@ -87,21 +95,40 @@ def _pulled() -> str | None:
     return OFFICIAL
 
 
-def base(access: Access) -> str:
-    """Return the image that targets are built on. Raises :class:`LabError` where there is none."""
+def command(cgroup: int) -> list[str]:
+    """Return what boots a target, started by platforms.INIT_PATH; ``cgroup`` is the engine's version of them."""
+    return ["/bin/sh", "-c", f"{CGROUPS[cgroup]}; exec /sbin/init"]
+
+
+def base(access: Access) -> tuple[str, str]:
+    """Return the image that targets are built on, and a shell line that sets its repositories up.
+
+    Raises :class:`LabError` where there is none.
+    """
     choice = os.environ.get(CHOICE, "")
     if choice not in {"", "registry", "rehearsal"}:
         raise LabError(f"{CHOICE}: {choice!r} is not allowed; registry or rehearsal")
     pulled = None if choice == "rehearsal" else _pulled()
     if choice == "registry" and not pulled:
         raise LabError(f"{CHOICE}=registry, but none answers")
-    return pulled or rehearsal.image(access, PACKAGES)
+    if pulled:
+        return pulled, ":"
+    rehearsed = rehearsal.image(access, PACKAGES)
+    return rehearsed, rehearsal.use_mirror(rehearsal.mirror(rehearsed, access))
 
 
 def image(access: Access, user: str, uid: int, init: tuple[str, str]) -> str:
     """Return the image of a fresh VM with this user; ``init`` is the path and the text of the first process."""
     path, text = init
-    script = SCRIPT.format(packages=" ".join(PACKAGES), user=user, uid=uid, init=path, authorities=AUTHORITIES)
+    below, repositories = base(access)
+    script = SCRIPT.format(
+        repositories=repositories,
+        packages=" ".join(PACKAGES),
+        user=user,
+        uid=uid,
+        init=path,
+        authorities=AUTHORITIES,
+    )
     # A target reaches the world through the same proxies as this machine, so it has to trust the same.
     trusted = {str(file): file.read_text() for file in sorted(AUTHORITIES.glob("*.crt"))}
-    return images.build("alpine", base(access), script, {path: text, **trusted}, access)
+    return images.build("alpine", below, script, {path: text, **trusted}, access)

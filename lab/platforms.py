@@ -179,7 +179,7 @@ PLATFORMS = {
             family="Alpine",
             service_manager="openrc",
             image=lambda access: alpine.image(access, USER, USER_ID, (INIT_PATH, INIT)),
-            command=lambda _: list(alpine.COMMAND),
+            command=alpine.command,
             ready=alpine.READY,
             become="doas",
         ),

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import images
-from lab.base import LABEL, PREFIX, STATE, LabError, run, say
+from lab import images, network
+from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, LabError, run, say
 from lab.engine import docker
 from lab.images import Access
 from lab.rehearsal import build
@@ -25,6 +25,11 @@ WHEELS = STATE / "wheels"
 RELEASE = "trixie"
 # Tags of the wheels; pip would look for those of the machine it runs on.
 TAGS = ("manylinux_2_17_x86_64", "musllinux_1_2_x86_64")
+# What serves the packages to the targets, and to the containers in them: an nginx of the packages themselves.
+MIRROR = f"{PREFIX}-mirror"
+MIRROR_SCRIPT = "apk add --quiet nginx\nmv /lab.conf /etc/nginx/http.d/default.conf\n"
+MIRROR_CONFIG = f"server {{ listen 80; root /{build.MIRROR}; }}\n"
+MIRROR_COMMAND = ("/usr/sbin/nginx", "-g", "daemon off;")
 # Read the disk, unpack the packages, sign.
 TOOLS = ("e2fsprogs", "openssl", "python3", "qemu-utils")
 # The empty database makes apt fetch everything, also what the container has installed. Stdout is the image's.
@@ -72,6 +77,26 @@ def image(access: Access, fresh: Iterable[str]) -> str:
         _download()
         _make(name, debian, script, access)
     return name
+
+
+def mirror(base: str, access: Access) -> str:
+    """Start what serves the packages in the image ``base`` unless it runs; return its URL."""
+    address = network.host(network.ensure(), network.MIRROR_HOST)
+    served = images.build("mirror", base, MIRROR_SCRIPT, {"/lab.conf": MIRROR_CONFIG}, access)
+    if not docker("ps", "-q", "--filter", f"name=^{MIRROR}$", "--filter", f"ancestor={served}"):
+        say("starting the mirror of the rehearsal")
+        docker("rm", "--force", MIRROR, check=False)
+        docker(
+            *("run", "--detach", "--name", MIRROR, "--restart", "always"),
+            *("--label", LABEL, "--label", f"{ROOT_LABEL}={ROOT}"),
+            *("--network", access.network, "--ip", address, served, *MIRROR_COMMAND),
+        )
+    return f"http://{address}"
+
+
+def use_mirror(url: str) -> str:
+    """Return a shell line that takes the packages from the mirror instead of the folder in the image."""
+    return f"sed -i 's|/{build.MIRROR}/|{url}/|' /etc/apk/repositories && rm -rf /{build.MIRROR}"
 
 
 def _make(name: str, debian: str, script: str, access: Access) -> None:

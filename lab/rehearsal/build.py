@@ -135,9 +135,9 @@ class Debian:
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-def user_script(users: Iterable[str]) -> str:
-    """Return the pre-install script that makes users, each ``name:home`` or ``name:home:group,group``."""
-    lines = ["#!/bin/sh"]
+def user_script(users: Iterable[str], groups: Iterable[str] = ()) -> str:
+    """Return the pre-install script that makes groups, and users, each ``name:home`` or ``name:home:group,group``."""
+    lines = ["#!/bin/sh", *(f"addgroup -S {name} 2>/dev/null" for name in groups)]
     for entry in users:
         name, home, *groups = entry.split(":")
         lines.append(f"addgroup -S {name} 2>/dev/null")
@@ -450,8 +450,8 @@ def add_declared(name: str, entry: dict[str, Any], debian: Debian, wheels: Path,
             stage / "usr",
         )
     scripts = {}
-    if entry.get("users"):
-        scripts["pre-install"] = user_script(entry["users"])
+    if entry.get("users") or entry.get("groups"):
+        scripts["pre-install"] = user_script(entry.get("users", []), entry.get("groups", []))
     after = entry.get("post-install", "")
     if entry.get("folders") or after:
         scripts["post-install"] = folder_script(entry.get("folders", [])) + after + "exit 0\n"

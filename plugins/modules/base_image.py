@@ -16,6 +16,7 @@ description:
   - Bootstraps a minimal root file system of a Debian release with C(mmdebstrap), or of the host's Alpine release with
     C(apk --root), and imports it into the Docker Engine. Nothing is asked of a registry.
   - The archive, its keys and a proxy are those that the host's own package manager uses.
+  - The certificate authorities that the host's administrator trusts, such as a proxy's, are trusted in the image too.
   - An image that exists is left alone.
 options:
   name:
@@ -54,6 +55,8 @@ image:
 
 # What an image needs beyond the smallest system, so that TLS works in it.
 _INCLUDE = "ca-certificates"
+# The authorities an administrator trusts, on both families. The package ca-certificates makes its list with them.
+_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 _APT_LISTS = [Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d")]
 
 
@@ -125,6 +128,9 @@ def debian_command(module: AnsibleModule, archive: Path, work: Path) -> list[str
         sources.append(str(work / "host.list"))
     dump = module.run_command(["apt-config", "dump"], check_rc=True)[1]
     options = [f"--aptopt={option}" for option in apt_options(dump)]
+    if _AUTHORITIES.is_dir():
+        options += [f'--setup-hook=mkdir -p "$1{_AUTHORITIES.parent}"']
+        options += [f"--setup-hook=copy-in {_AUTHORITIES} {_AUTHORITIES.parent}"]
     return [
         "mmdebstrap",
         "--quiet",
@@ -144,7 +150,10 @@ def alpine_commands(archive: Path, root: Path) -> list[list[str]]:
     """Return the calls that write a root file system of the host's Alpine release, made in ``root``, to ``archive``."""
     apk = ["apk", "--root", str(root), "--repositories-file", "/etc/apk/repositories", "--keys-dir", "/etc/apk/keys"]
     packages = ["alpine-baselayout", "alpine-keys", "alpine-release", "apk-tools", "busybox", "musl-utils", _INCLUDE]
+    share = f"{root}{_AUTHORITIES.parent}"
+    trust = [["mkdir", "-p", share], ["cp", "-a", str(_AUTHORITIES), share]] if _AUTHORITIES.is_dir() else []
     return [
+        *trust,
         [*apk, "--initdb", "--no-cache", "add", *packages],
         # What is installed in the image later comes from the same place.
         ["cp", "-a", "/etc/apk/repositories", "/etc/apk/keys", str(root / "etc/apk")],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import alpine, platforms
+from lab import alpine, platforms, rehearsal
 from lab.rehearsal import HERE, build
 
 DATA = build.load(HERE / "packages.toml")
@@ -26,6 +26,7 @@ ON_DISK = {
     "busybox",
     "busybox-binsh",
     "busybox-openrc",
+    "ca-certificates",
     "ca-certificates-bundle",
     "e2fsprogs",
     "ifupdown-ng",
@@ -60,11 +61,25 @@ V:1-r0
 def test_platform_is_a_vm_of_alpine() -> None:
     kind = platforms.find("alpine")
     assert (kind.family, kind.service_manager, kind.become) == ("Alpine", "openrc", "doas")
-    assert kind.command(1) == ["/sbin/init"]
+
+
+@pytest.mark.parametrize("cgroup", [1, 2])
+def test_init_is_the_first_process(cgroup: int) -> None:
+    *shell, line = alpine.command(cgroup)
+    assert shell == ["/bin/sh", "-c"]
+    assert line.endswith("; exec /sbin/init")
+    subprocess.run(["sh", "-n", "-c", line], check=True)
 
 
 def test_target_script_formats_and_parses() -> None:
-    values = {"packages": "a b", "user": "operator", "uid": 1000, "init": "/.lab/init", "authorities": "/x"}
+    values = {
+        "repositories": rehearsal.use_mirror("http://10.0.0.3"),
+        "packages": "a b",
+        "user": "operator",
+        "uid": 1000,
+        "init": "/.lab/init",
+        "authorities": "/x",
+    }
     script = alpine.SCRIPT.format(**values)
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     assert "python" not in script
@@ -155,9 +170,12 @@ def test_take_follows_patterns_and_keeps_modes(tmp_path: Path) -> None:
 
 
 def test_scripts_of_packages_parse() -> None:
-    text = build.user_script(["nginx:/var/lib/nginx:www-data"]) + build.folder_script(["0750 nginx:nginx /var/x"])
+    text = build.user_script(["nginx:/var/lib/nginx:www-data"], ["docker"]) + build.folder_script(
+        ["0750 nginx:nginx /var/x"]
+    )
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     assert "addgroup nginx www-data" in text
+    assert "addgroup -S docker" in text
     assert "install -d -m 0750 -o nginx -g nginx /var/x" in text
 
 

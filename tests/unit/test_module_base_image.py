@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from plugins.modules import base_image
 from plugins.modules.base_image import alpine_commands, apt_options, deb822_sources, one_line_sources
 
 DEB822 = """\
@@ -74,7 +77,8 @@ APT::Install-Recommends "1";
     ]
 
 
-def test_alpine_is_made_of_the_host_s_repositories_with_its_keys() -> None:
+def test_alpine_is_made_of_the_host_s_repositories_with_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_image, "_AUTHORITIES", Path("/none"))
     install, copy, pack = alpine_commands(Path("/work/root.tar"), Path("/work/root"))
     options = " ".join(install)
     assert "--root /work/root" in options
@@ -83,3 +87,13 @@ def test_alpine_is_made_of_the_host_s_repositories_with_its_keys() -> None:
     assert "--allow-untrusted" not in options
     assert {"/etc/apk/repositories", "/etc/apk/keys", "/work/root/etc/apk"} <= set(copy)
     assert pack == ["tar", "-C", "/work/root", "-cf", "/work/root.tar", "."]
+
+
+def test_alpine_trusts_whom_the_host_trusts_before_its_list_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(base_image, "_AUTHORITIES", tmp_path)
+    make, trust, install, *_ = alpine_commands(Path("/work/root.tar"), Path("/work/root"))
+    assert make == ["mkdir", "-p", f"/work/root{tmp_path.parent}"]
+    assert trust == ["cp", "-a", str(tmp_path), f"/work/root{tmp_path.parent}"]
+    assert install[0] == "apk"
