@@ -48,7 +48,6 @@ ORDER = (
 # What can't be run where: scenario and platform (patterns), and why.
 LEFT_OUT = (
     (r".*_compose|docker_engine", "debian12-systemd", "Debian 12 has no Compose 2 in its archive"),
-    (r".*_compose|docker_engine", "alpine", "the lab's rehearsal of Alpine's packages has no Docker"),
 )
 STEPS = ("create", "prepare", "converge", "idempotence", "check", "repair", "verify", "destroy")
 # A scenario takes a minute or two; one that hangs must not hold up the rest.
