@@ -3,8 +3,8 @@
     python -m tools.scenarios [--role ROLE ...] [--platform PLATFORM ...] [--jobs N] [--fresh] [--keep]
 
 Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
-gets one of its own, and with ``--fresh`` each does. With ``--jobs 2`` two targets are worked on at a time. What is left out is
-printed with its reason. The exit code is 1 if a scenario fails. Logs lie in .slipway/molecule/.
+gets one of its own, and with ``--fresh`` each does. With ``--jobs 2`` two targets are worked on at a time. What is left
+out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in .slipway/molecule/.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ ORDER = (
     "site",
 )
 # What can't be run where: scenario and platform (patterns), and why.
-LEFT_OUT = (
-    (r".*_compose|docker_engine", "debian12-systemd", "Debian 12 has no Compose 2 in its archive"),
-)
+LEFT_OUT = ((r".*_compose|docker_engine", "debian12-systemd", "Debian 12 has no Compose 2 in its archive"),)
 STEPS = ("create", "prepare", "converge", "idempotence", "check", "repair", "verify", "destroy")
 # A scenario takes a minute or two; one that hangs must not hold up the rest.
 TIMEOUT = 1800
