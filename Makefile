@@ -58,8 +58,9 @@ vm-test: venv ## A real VM under QEMU: provisioned, rebooted, its power cut, the
 	$(bin)/python -m pytest tests/vm $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
 	$(bin)/python -m pytest tests/acceptance --writes --summary .slipway/vm/state/summary.json $(ARGS)
 
-molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platforms of PLATFORM (all, or several)
-	$(bin)/python -m tools.scenarios $(if $(ROLE),--role "$(ROLE)") $(if $(PLATFORM),--platform "$(PLATFORM)") $(ARGS)
+molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platforms of PLATFORM (all, or several) [PROVIDER=]
+	$(bin)/python -m tools.scenarios $(if $(ROLE),--role "$(ROLE)") $(if $(PLATFORM),--platform "$(PLATFORM)") \
+	  $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
 
 mutations: venv ## Plant faults into copies of the tree, and prove that each is caught
 	$(bin)/python -m tests.mutations $(ARGS)

@@ -1,6 +1,7 @@
 """Run Molecule's scenarios on the lab's platforms, and print how long each took.
 
-    python -m tools.scenarios [--role ROLE ...] [--platform PLATFORM ...] [--jobs N] [--fresh] [--keep]
+    python -m tools.scenarios [--role ROLE ...] [--platform PLATFORM ...] [--provider PROVIDER]
+                              [--jobs N] [--fresh] [--keep]
 
 Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
 gets one of its own, and with ``--fresh`` each does. With ``--jobs 2`` two targets are worked on at a time. What is left
@@ -105,8 +106,10 @@ def why_not(scenario: str, platform: str) -> str:
     return ""
 
 
-def plan(roles: Sequence[str], chosen: Sequence[str]) -> tuple[list[Job], list[tuple[str, str, str]]]:
-    """Return what is run, and what isn't: scenario, platform, reason. ``roles`` empty means all.
+def plan(
+    roles: Sequence[str], chosen: Sequence[str], provider: str = ""
+) -> tuple[list[Job], list[tuple[str, str, str]]]:
+    """Return what is run, and what isn't: scenario, platform, reason. ``roles`` or ``provider`` empty means all.
 
     A role's name stands for its scenarios, a scenario's for itself. Raises :class:`LabError` for an unknown name.
     """
@@ -123,6 +126,8 @@ def plan(roles: Sequence[str], chosen: Sequence[str]) -> tuple[list[Job], list[t
                 left_out.append((scenario, platform, "PLATFORM doesn't name it"))
             elif scenario not in wanted:
                 left_out.append((scenario, platform, "ROLE doesn't name it"))
+            elif provider and Job(scenario, platform).provider != provider:
+                left_out.append((scenario, platform, "PROVIDER is the other one"))
             elif reason := why_not(scenario, platform):
                 left_out.append((scenario, platform, reason))
             else:
@@ -257,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--platform", action="append", default=[], help=f"all, or some of: {', '.join(platforms.names())}"
     )
+    parser.add_argument("--provider", choices=["compose", "native"], default="", help="both by default")
     parser.add_argument("--jobs", type=int, default=1, help="targets worked on at a time (default: %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="give each scenario a target of its own")
     parser.add_argument("--keep", action="store_true", help="leave the targets there")
@@ -265,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = words(given.platform) or [platforms.DEFAULT]
     try:
         chosen = list(platforms.PLATFORMS) if named == ["all"] else [platforms.find(name).name for name in named]
-        jobs, left_out = plan(words(given.role), chosen)
+        jobs, left_out = plan(words(given.role), chosen, given.provider)
     except LabError as error:
         parser.error(str(error))
     if given.list:

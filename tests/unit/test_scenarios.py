@@ -20,6 +20,12 @@ def test_a_scenario_stands_for_itself() -> None:
     assert [job.scenario for job in jobs] == ["redis_cache_compose"]
 
 
+def test_one_provider_may_be_chosen_and_the_other_is_said_to_be_left_out() -> None:
+    jobs, left_out = scenarios.plan(["redis_cache"], ["debian13-systemd"], "native")
+    assert [job.scenario for job in jobs] == ["redis_cache"]
+    assert ("redis_cache_compose", "debian13-systemd", "PROVIDER is the other one") in left_out
+
+
 def test_everything_is_run_or_left_out_with_a_reason() -> None:
     jobs, left_out = scenarios.plan([], list(platforms.PLATFORMS))
     assert len(jobs) + len(left_out) == len(scenarios.scenarios()) * len(platforms.PLATFORMS)
