@@ -83,8 +83,10 @@ def run_pytest(check: Pytest, folder: Path, log: Path) -> Verdict:
 
 
 def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
-    """Run a scenario with the roles of the copy, on a target of this tree's lab; say at which step it failed."""
+    """Run a scenario with the roles of the copy, on a fresh target of this tree's lab; say at which step it failed."""
     job = scenarios.Job(check.name, PLATFORM)
+    # What the run without the fault left would hide it.
+    scenarios.destroy(job.target)
     # Before the path that ansible.cfg names.
     os.environ["ANSIBLE_ROLES_PATH"] = str(folder / "roles")
     try:
@@ -145,8 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not faults:
         parser.error("no fault has such a name")
     targets = {scenarios.Job(one.check.name, PLATFORM).target for one in faults if isinstance(one.check, Scenario)}
-    for target in targets:
-        scenarios.destroy(target)
     try:
         with copy() as folder:
             results = prove(faults, folder)

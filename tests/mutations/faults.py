@@ -124,7 +124,7 @@ FAULTS = (
     ),
     Fault(
         "a socket is at a wrong path",
-        REDIS,
+        "roles/redis_cache/vars/native.yml",
         'readiness: {socket: "{{ redis_cache_socket }}"}',
         'readiness: {socket: "{{ redis_cache_socket }}.wrong", timeout: 5}',
         Scenario("redis_cache", "converge"),
