@@ -195,8 +195,12 @@ def _redis(stage: Stage, host: Host) -> list[str]:
         command = stage.parsers.command(server, stage.path(path))
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
             try:
-                if wait_for(stage.outside / "redis", running):
-                    lines += [f"{path.name}: {line}" for line in talk(stage.outside / "redis")]
+                connection = connect(stage.outside / "redis", running)
+                if connection is None:
+                    lines.append(f"{path.name}: no answer")
+                else:
+                    with connection:
+                        lines += [f"{path.name}: {line}" for line in talk(connection)]
             finally:
                 running.terminate()
             output, _ = running.communicate(timeout=10)
@@ -205,45 +209,49 @@ def _redis(stage: Stage, host: Host) -> list[str]:
     return lines
 
 
-def wait_for(path: Path, running: subprocess.Popen[str], seconds: float = 10) -> bool:
-    """Tell whether a socket appears before its server dies."""
+def connect(path: Path, running: subprocess.Popen[str], seconds: float = 30) -> socket.socket | None:
+    """Return a connection to a server's socket; none if it dies or doesn't listen."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and running.poll() is None:
-        if path.exists():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def talk(path: Path) -> Iterator[str]:
-    """Yield what one site's user of the cache may do and shouldn't, or can't and should."""
-    with socket.socket(socket.AF_UNIX) as connection:
+        connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(5)
-        connection.connect(str(path))
+        try:
+            connection.connect(str(path))
+        except OSError:
+            # The file is there before anyone listens.
+            connection.close()
+            time.sleep(0.02)
+        else:
+            return connection
+    return None
 
-        def ask(*words: str) -> str:
-            parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
-            connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
-            return connection.recv(4096).decode(errors="replace")
 
-        if not ask("PING").startswith("-"):
-            yield "a client without a password is answered"
-        if ask("AUTH", "blog", SECRETS["cache"]) != "+OK\r\n":
-            yield "the given password is refused"
-        if ask("SET", "blog:x", "1") != "+OK\r\n":
-            yield "a site can't write its own key"
-        if not ask("INFO", "stats").startswith(("$", "=")):
-            yield "a site can't see how the cache does"
-        for words in (
-            ("GET", "journal:x"),
-            ("SCAN", "0"),
-            ("RANDOMKEY",),
-            ("FLUSHALL",),
-            ("CONFIG", "GET", "dir"),
-            ("SHUTDOWN", "NOSAVE"),
-        ):
-            if not ask(*words).startswith("-NOPERM"):
-                yield f"a site may do {words[0]} beyond its own keys"
+def talk(connection: socket.socket) -> Iterator[str]:
+    """Yield what one site's user of the cache may do and shouldn't, or can't and should."""
+
+    def ask(*words: str) -> str:
+        parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
+        connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
+        return connection.recv(4096).decode(errors="replace")
+
+    if not ask("PING").startswith("-"):
+        yield "a client without a password is answered"
+    if ask("AUTH", "blog", SECRETS["cache"]) != "+OK\r\n":
+        yield "the given password is refused"
+    if ask("SET", "blog:x", "1") != "+OK\r\n":
+        yield "a site can't write its own key"
+    if not ask("INFO", "stats").startswith(("$", "=")):
+        yield "a site can't see how the cache does"
+    for words in (
+        ("GET", "journal:x"),
+        ("SCAN", "0"),
+        ("RANDOMKEY",),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "dir"),
+        ("SHUTDOWN", "NOSAVE"),
+    ):
+        if not ask(*words).startswith("-NOPERM"):
+            yield f"a site may do {words[0]} beyond its own keys"
 
 
 @check("vsftpd", r".*/vsftpd\.conf")
