@@ -110,8 +110,8 @@ FAULTS = (
     Fault(
         "a service is not enabled",
         "roles/service_unit/library/service_unit_state.py",
-        'verbs.append("enable" if params["enabled"] else "disable")',
-        'verbs.append("disable")',
+        ' and manager.enabled() != params["enabled"]:',
+        " and False:",
         Scenario("service_unit", "verify"),
     ),
     Fault(
@@ -141,7 +141,7 @@ FAULTS = (
         "roles/nginx_tls/handlers/main.yml",
         "",
         "",
-        Scenario("nginx_tls", "repair"),
+        Scenario("nginx_tls", "converge"),
     ),
     Fault(
         "TLS 1.1 is allowed",
