@@ -14,6 +14,8 @@ from tests.repository import ROOT, load
 
 # Ansible's programs lie beside the Python that runs the tests.
 BIN = Path(sys.executable).parent
+# The one of the lab's platforms whose archive has no Compose.
+NATIVE_ALONE = "debian12-systemd"
 INVENTORY = ROOT / "inventory" / "lab.yml"
 
 

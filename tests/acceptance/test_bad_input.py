@@ -143,6 +143,10 @@ CASES = (
         _set(service_unit_manager="runit"),
         ("service_unit_manager", "'runit'", "systemd, openrc"),
     ),
+    Case(
+        "a role that differs in the provider", _set(mariadb_provider="podman"), ("mariadb_provider", "slipway_provider")
+    ),
+    Case("unknown variable of all", _set(slipway_socket_only=True), ("slipway_socket_only", "no such variable")),
     Case("unknown variable", _set(nginx_tls_htps_port=443), ("nginx_tls_htps_port", "README")),
     Case("wrong kind of value", _set(php_fpm_wordpress_replicas="many"), ("php_fpm_wordpress_replicas", "many", "int")),
 )
@@ -208,6 +212,58 @@ def listener(machine: Machine) -> Iterator[int]:
 def test_a_port_that_is_taken_is_refused(listener: int, tmp_path: Path) -> None:
     run = runs.run(tmp_path, variables={"nginx_tls_https_port": listener})
     assert_refused(run, ("nginx_tls_https_port", str(listener), "python3"))
+
+
+def _other(provider: str) -> str:
+    return "native" if provider == "compose" else "compose"
+
+
+def test_another_provider_is_refused(summary: Summary, tmp_path: Path) -> None:
+    """On any platform: that the host has one comes before what the platform has."""
+    run = runs.run(tmp_path, variables={"slipway_provider": _other(summary.provider)})
+    assert_refused(run, ("slipway_provider", f"'{summary.provider}'", "slipway_allow_provider_change"))
+
+
+def test_a_change_of_the_provider_by_tags_is_refused(summary: Summary, tmp_path: Path) -> None:
+    if lab_target.platform(summary) == lab_target.NATIVE_ALONE or summary.backends:
+        pytest.skip("the target can have no other provider")
+    wanted = {"slipway_provider": _other(summary.provider), "slipway_allow_provider_change": True}
+    run = runs.run(tmp_path, "--tags", "web", variables=wanted)
+    assert_refused(run, ("slipway_allow_provider_change", "--tags", f"'{summary.provider}'"))
+
+
+def test_a_site_that_is_new_is_not_moved(summary: Summary, tmp_path: Path) -> None:
+    """Nor a site whose files aren't where they should be: the change would leave it empty."""
+    if lab_target.platform(summary) == lab_target.NATIVE_ALONE or summary.backends:
+        pytest.skip("the target can have no other provider")
+    given = list(copy.deepcopy(lab_target.sites()).values())
+    new = {**given[0], "name": "newcomer", "domain": "newcomer.example.test", "aliases": []}
+    wanted = {"slipway_provider": _other(summary.provider), "slipway_allow_provider_change": True}
+    run = runs.run(tmp_path, variables={**wanted, "slipway_sites": [*given, new]})
+    assert_refused(run, ("slipway_provider", "newcomer"))
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "variables", "named"),
+    [
+        ("database", {"slipway_sockets_only": True}, ("slipway_sockets_only", "front", "socket")),
+        ("php", {}, ("inventory", "front", "web", "php")),
+    ],
+)
+def test_hosts_that_do_not_fit_are_refused(
+    summary: Summary, tmp_path: Path, elsewhere: str, variables: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    """Sockets asked for between two hosts; nginx apart from PHP. Both hosts are the target, under other names."""
+    if summary.provider != "native":
+        pytest.skip("compose has all on one host, and says so first")
+    connection = next(iter(lab_target.hosts().values()))
+    groups = load(ROOT / "inventory" / "hosts.yml")["all"]["children"]
+    children: dict[str, Any] = {group: {"hosts": {"back" if group == elsewhere else "front": {}}} for group in groups}
+    content = {"all": {"hosts": dict.fromkeys(("front", "back"), connection | variables), "children": children}}
+    path = tmp_path / "apart.yml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    run = runs.run(tmp_path, "-i", str(path), "--limit", "localhost,front,back")
+    assert_refused(run, named)
 
 
 @pytest.fixture(scope="module")

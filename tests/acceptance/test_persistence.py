@@ -24,8 +24,6 @@ pytestmark = [pytest.mark.writes, pytest.mark.slow]
 
 # Seconds until all sites are served again, from when the target answers by ssh.
 SERVED = 180
-# The one of the lab's platforms that both providers are for.
-BOTH_PROVIDERS = "debian13-systemd"
 COMPONENTS = ("web", "php", "database", "cache", "ftp")
 # The smallest picture there is: one transparent pixel.
 PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -143,8 +141,10 @@ def provide(folder: Path, provider: str) -> Run:
 @pytest.fixture(scope="module")
 def another(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return a provider that the target could have as well; it has its own after the tests, wherever they stopped."""
-    if lab_target.platform(summary) != BOTH_PROVIDERS or summary.backends:
-        pytest.skip(f"the lab has both providers for one host of {BOTH_PROVIDERS} alone")
+    if summary.backends:
+        pytest.skip("compose has all components on one host")
+    if lab_target.platform(summary) == lab_target.NATIVE_ALONE:
+        pytest.skip(f"{lab_target.NATIVE_ALONE} has no Compose")
     yield "native" if summary.provider == "compose" else "compose"
     if read(summary.path).provider != summary.provider:
         run = provide(tmp_path_factory.mktemp("back"), summary.provider)

@@ -59,6 +59,7 @@ final class State
     // They are dot files, which the web server does not serve.
     private const MARKER = '/.slipway-core.json';          // what was deployed; written last
     private const JOURNAL = '/.slipway-core-update.json';  // what is being deployed
+    private const INSTALLED = '/.slipway-database';        // that the site has a database; nothing is in it
     private const STAGE = '/.slipway-core-stage';
     private const LOCK = '/.slipway-lock';
     private const LOCK_SECONDS = 300;
@@ -534,6 +535,11 @@ final class State
             return;
         }
         $installed = $this->option('siteurl') !== null && !$this->tableExists(self::INSTALLING_TABLE);
+        $known = $this->root . self::INSTALLED;
+        if (!$installed && file_exists($known)) {
+            // Another server, or one that lost its data: an empty site would hide that the old one is elsewhere.
+            throw new StateError("the database is empty, and the site had one: read that in, or remove $known to begin anew");
+        }
         if (!$installed && $this->check) {
             $this->reportInstall();
             return;
@@ -545,6 +551,9 @@ final class State
             $flush = true;
         } elseif ($this->upgradeSchema()) {
             $flush = true;
+        }
+        if (!$this->check && !file_exists($known)) {
+            $this->replaceFile($known, '');
         }
         // While WordPress is "installing" its options go past the object cache. Not so from here on.
         wp_installing(false);
