@@ -12,13 +12,17 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.repository import ROOT
+from tools.parsers import LeftOutError, source
 
 PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 
@@ -74,6 +78,26 @@ class Parsers:
             shutil.copytree(files, outside, dirs_exist_ok=True)
             yield Stage(self, outside, f"/{outside.relative_to(self.root)}")
 
+    def unit_faults(self, folder: Path, *lacking: str) -> list[str]:
+        """Return what systemd finds wrong in the units and drop-ins of a staged folder, read together.
+
+        A drop-in is read with the distribution's own service where these programs bring it. ``lacking`` are programs
+        of a host that nobody expects here.
+        """
+        units = sorted({path.name.removesuffix(".d") for path in folder.iterdir()})
+        for unit in units:
+            if not any((place / unit).exists() for place in (folder, self.root / "lib/systemd/system")):
+                (folder / unit).write_text("[Service]\nExecStart=/bin/true\n")
+        search = f"SYSTEMD_UNIT_PATH=/{folder.relative_to(self.root)}:"
+        done = self.run("env", search, "systemd-analyze", "verify", "--man=no", *units)
+        said = done.stdout.splitlines()
+        # This machine itself may have none of a host's.
+        programs = r"\S+" if self.root == Path("/") else "|".join(lacking)
+        missing = re.compile(rf"Command ({programs}) is not executable: No such file or directory$")
+        faults = [line for line in said if not missing.search(line)]
+        # It fails without a word of its own only for what is missing.
+        return faults or ([f"it ended with {done.returncode}"] if done.returncode and not said else [])
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -109,6 +133,35 @@ class Stage:
 def parsers_of(release: str) -> Parsers | None:
     """Return the programs of a Debian release; none if this machine has no way to run them."""
     folder = ROOT / ".slipway/parsers" / release
-    if (folder / ".slipway-parsers").exists() and os.geteuid() == 0:
+    if os.geteuid() == 0 and (folder / ".slipway-parsers").exists():
         return Parsers(folder, release)
     return Parsers(Path("/"), release) if _machine_release() == release else None
+
+
+def parsers_with(release: str, *names: str) -> tuple[Parsers, str]:
+    """Return the programs of a release, and the first of these that there is; skips the test where there is none."""
+    parsers = parsers_of(release)
+    found = parsers.which(*names) if parsers else None
+    if parsers is None or found is None:
+        try:
+            source()
+            reason = "`make parsers` brings it"
+        except LeftOutError as error:
+            reason = str(error)
+        pytest.skip(f"no {names[0]} of Debian's {release} here: {reason}")
+    return parsers, found
+
+
+def shell_faults(text: str, *allowed: str) -> list[str]:
+    """Return what this machine's shell and shellcheck have against a script; ``allowed`` are codes of shellcheck."""
+    read = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True, check=False)
+    if not text.startswith("#!/bin/sh"):
+        # OpenRC's: its shebang is no shell's, and it reads the variables that look unused, and sets those that look
+        # unset.
+        allowed = (*allowed, "SC1008", "SC2034", "SC2154")
+    # The shell of POSIX, which is what Debian's and Alpine's have in common.
+    command = [str(Path(sys.executable).with_name("shellcheck")), "--shell=sh", "--format=gcc"]
+    command += [f"--exclude={','.join(allowed)}"] if allowed else []
+    checked = subprocess.run([*command, "-"], input=text, capture_output=True, text=True, check=False)
+    assert checked.returncode in (0, 1), checked.stderr
+    return [*read.stderr.splitlines(), *checked.stdout.splitlines()]

@@ -29,26 +29,47 @@ from tests.repository import BLOCKS, ROLES, ROOT, load, module_of
 DATA = Path(__file__).parent / "data"
 
 
+# What the playbooks accept: the platforms of each provider, such as "Debian 13".
+ACCEPTED: dict[str, list[str]] = load(ROOT / "playbooks/vars/requirements.yml")["__slipway_platforms"]
+# The service managers that a family may run.
+MANAGERS = {"Debian": ("systemd", "openrc"), "Alpine": ("openrc",)}
+CODENAMES = {"Debian 12": "bookworm", "Debian 13": "trixie"}
+
+
 @dataclass(frozen=True)
 class Platform:
-    """What a host's facts say of its system."""
+    """A platform as the playbooks name it, and its service manager; what a host's facts say of that."""
 
-    name: str
-    family: str
-    version: str
-    codename: str
+    title: str
     manager: str
 
     @property
+    def family(self) -> str:
+        return self.title.partition(" ")[0]
+
+    @property
+    def release(self) -> str:
+        return self.title.partition(" ")[2]
+
+    @property
+    def codename(self) -> str:
+        # A release of Debian without one is no release that the test knows.
+        return CODENAMES[self.title] if self.family == "Debian" else ""
+
+    @property
+    def name(self) -> str:
+        plain = re.sub(r"[ .]", "", self.title.lower())
+        return f"{plain}-{self.manager}" if len(MANAGERS[self.family]) > 1 else plain
+
+    @property
     def facts(self) -> dict[str, Any]:
-        major = self.version.split(".")[0]
         return {
             "os_family": self.family,
             "distribution": self.family,
             "distribution_release": self.codename,
-            "distribution_version": self.version,
+            "distribution_version": self.release if self.family == "Debian" else f"{self.release}.1",
             # Ansible takes the first number; Alpine's releases are told by two.
-            "distribution_major_version": major,
+            "distribution_major_version": self.release.partition(".")[0],
             "service_mgr": self.manager,
             "pkg_mgr": "apk" if self.family == "Alpine" else "apt",
             "architecture": "x86_64",
@@ -74,15 +95,6 @@ class Platform:
             "virtualization_type": "kvm",
         }
 
-
-PLATFORMS = [
-    Platform("debian13-systemd", "Debian", "13", "trixie", "systemd"),
-    Platform("debian12-systemd", "Debian", "12", "bookworm", "systemd"),
-    Platform("debian13-openrc", "Debian", "13", "trixie", "openrc"),
-    Platform("alpine322", "Alpine", "3.22.5", "", "openrc"),
-    Platform("alpine323", "Alpine", "3.23.6", "", "openrc"),
-    Platform("alpine324", "Alpine", "3.24.0", "", "openrc"),
-]
 
 # Not valid anywhere unless it is quoted as it must be: what a password or a title may hold.
 AWKWARD = 'it\'s "50 %" $HOME \\ #1; <é> & `x` {'
@@ -167,23 +179,28 @@ class Host:
         return image if self.base else {}
 
 
-_BY_NAME = {platform.name: platform for platform in PLATFORMS}
+DEBIAN = Platform("Debian 13", "systemd")
+ALPINE = Platform("Alpine 3.23", "openrc")
 # Each provider, service manager and family of systems once: what `make test-fast` looks at.
-FEW = [
-    Host(_BY_NAME["debian13-systemd"], "compose"),
-    Host(_BY_NAME["debian13-systemd"], "native"),
-    Host(_BY_NAME["alpine323"], "native"),
-]
+FEW = [Host(DEBIAN, "compose"), Host(DEBIAN, "native"), Host(ALPINE, "native")]
 # What differs from those in a value here and there. Rendering takes seconds for each host.
 OTHERS = [
-    *(host for platform in PLATFORMS if (host := Host(platform, "native")) not in FEW),
-    Host(_BY_NAME["debian13-systemd"], "native", apart=True),
-    # Images of the host's family, and of the other one.
-    Host(_BY_NAME["alpine324"], "compose"),
-    Host(_BY_NAME["debian13-systemd"], "compose", base="Alpine-3.23"),
-    Host(_BY_NAME["alpine323"], "compose", base="Debian-13"),
+    # All else that a run is let through on.
+    *(
+        host
+        for provider, titles in ACCEPTED.items()
+        for title in titles
+        for manager in MANAGERS[title.partition(" ")[0]]
+        if (host := Host(Platform(title, manager), provider)) not in FEW
+    ),
+    Host(DEBIAN, "native", apart=True),
+    # Images of the other family.
+    Host(DEBIAN, "compose", base="Alpine-3.23"),
+    Host(ALPINE, "compose", base="Debian-13"),
 ]
 HOSTS = [*FEW, *OTHERS]
+# Serves those that have no database and cache of their own.
+BACKEND = next(host for host in OTHERS if host.provider == "native" and not host.apart)
 
 # In the order of a run; those that others bring in come along with them.
 ORDER = [
@@ -200,41 +217,19 @@ ORDER = [
 SERVES = {"container_stack", "service_unit"}
 
 
-def claims(role: str, platform: Platform) -> bool:
-    """Tell whether a role says that it runs on a platform, in meta/main.yml."""
-    claimed = load(ROOT / "roles" / role / "meta/main.yml")["galaxy_info"]["platforms"]
-    versions = {entry["name"]: entry.get("versions", ["all"]) for entry in claimed}
-    if platform.family not in versions:
-        return False
-    own = {"all", platform.codename, platform.version.rpartition(".")[0] or platform.version}
-    return bool(own & {str(version) for version in versions[platform.family]})
-
-
 def runs(role: str, host: Host) -> bool:
     """Tell whether a role has anything to do on a host."""
-    folder = ROOT / "roles" / role
-    if not folder.exists() or not claims(role, host.platform):
-        return False
-    if role == "docker_engine":
+    if role in ("docker_engine", "container_stack"):
         return host.provider == "compose"
-    # The stack needs an Engine.
-    if host.provider == "compose" and not claims("docker_engine", host.platform):
-        return False
-    if host.apart and role in ("mariadb", "redis_cache"):
-        return False
-    providers = {path.stem for path in (folder / "tasks").glob("*.yml")} & {"compose", "native"}
-    return not providers or host.provider in providers
+    return not (host.apart and role in ("mariadb", "redis_cache"))
 
 
-def supported() -> list[Host]:
-    """Return the hosts that sites can be served from."""
-    return [host for host in HOSTS if runs("nginx_tls", host)]
+def marks(host: Host) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test of a host."""
+    return [pytest.mark.platforms] if host in OTHERS else []
 
 
-every_host = pytest.mark.parametrize(
-    "host",
-    [pytest.param(host, id=host.name, marks=[pytest.mark.platforms] if host in OTHERS else []) for host in supported()],
-)
+every_host = pytest.mark.parametrize("host", [pytest.param(host, id=host.name, marks=marks(host)) for host in HOSTS])
 
 
 # What is done as it is written; all else is stood in for.
@@ -245,7 +240,6 @@ REAL = {
     "import_tasks",
     "include_role",
     "import_role",
-    "template",
 }
 # How and where a task runs, which is here and now.
 DROPPED = {
@@ -270,6 +264,21 @@ DROPPED = {
 }
 
 
+def _here(module: str, arguments: Any) -> dict[str, Any]:
+    """Return a module and its arguments as they are run here; empty if it would look at a host or change it."""
+    short = module.rsplit(".", 1)[-1]
+    if short in REAL:
+        return {module: arguments}
+    if short in ("template", "copy"):
+        # Copy by its short name, which the test's own plugin answers to.
+        name = module if short == "template" else short
+        return {name: {key: value for key, value in arguments.items() if key != "validate"}}
+    if short in ("blockinfile", "lineinfile") and arguments.get("state") != "absent":
+        text = arguments["block" if short == "blockinfile" else "line"]
+        return {"add": {"path": arguments["path"], "text": text, "mode": arguments.get("mode", "0644")}}
+    return {}
+
+
 def _stood_in(task: dict[str, Any], asked: Counter[str]) -> dict[str, Any] | None:
     """Return a task as it is run here; none if it has nothing to do here.
 
@@ -284,19 +293,11 @@ def _stood_in(task: dict[str, Any], asked: Counter[str]) -> dict[str, Any] | Non
     module = module_of(kept)
     if module is None:
         return kept
-    short = module.rsplit(".", 1)[-1]
-    if short == "meta":
-        return None
-    arguments = kept.pop(module)
-    if short in REAL:
-        if short == "template":
-            arguments = {key: value for key, value in arguments.items() if key != "validate"}
-        return {**kept, module: arguments}
-    if short == "copy":
-        # By its short name, which the test's own plugin answers to.
-        return {**kept, "copy": {key: value for key, value in arguments.items() if key != "validate"}}
+    here = _here(module, kept.pop(module))
     # Only an answer that someone asks for is worth the time.
-    return {**kept, "stand_in": {}} if asked[str(kept.get("register"))] > 1 else None
+    if not here and asked[kept.get("register", "")] > 1:
+        here = {"stand_in": {}}
+    return {**kept, **here} if here else None
 
 
 def stood_in(tasks: list[dict[str, Any]] | None, asked: Counter[str]) -> list[dict[str, Any]]:
@@ -325,7 +326,7 @@ def _write_roles(folder: Path) -> None:
 
 
 def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
-    facts = {name: f"{{{{ facts['{name}'] }}}}" for name in PLATFORMS[0].facts}
+    facts = {name: f"{{{{ facts['{name}'] }}}}" for name in DEBIAN.facts}
     every = {"hosts": "all", "gather_facts": False}
     plays: list[dict[str, Any]] = [{**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]}]
     for role in ORDER:
@@ -357,9 +358,9 @@ def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
     }
     everyone: dict[str, Any] = {host.name: {} for host in hosts}
     groups: dict[str, Any] = {name: {"hosts": everyone} for name in ("docker_hosts", "web", "php", "ftp", "static")}
-    # The first of them serves those that have none of their own, so it is one of packages.
+    # The first of a group serves those that aren't in it.
     together: dict[str, Any] = {
-        host.name: {} for host in sorted(hosts, key=lambda host: host.provider == "compose") if not host.apart
+        host.name: {} for host in sorted(hosts, key=lambda host: host != BACKEND) if not host.apart
     }
     groups |= {name: {"hosts": together} for name in ("database", "cache")}
     return {"all": {"hosts": variables, "children": groups}}
@@ -369,8 +370,6 @@ CONFIGURATION = f"""\
 [defaults]
 roles_path = roles
 filter_plugins = {ROOT}/plugins/filter
-lookup_plugins = {ROOT}/plugins/lookup
-test_plugins = {ROOT}/plugins/test
 action_plugins = {DATA}/action_plugins
 callback_plugins = {DATA}/callback_plugins
 callbacks_enabled = failures
@@ -444,7 +443,7 @@ def render(host: Host) -> Rendered:
 
     Made once for all test processes, and again when anything of it changed.
     """
-    together = [one for one in supported() if (one in OTHERS) == (host in OTHERS)]
+    together = OTHERS if host in OTHERS else FEW
     shared = ROOT / ".slipway/rendered" / ("others" if host in OTHERS else "few")
     shared.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (shared / "lock").open("w") as lock:

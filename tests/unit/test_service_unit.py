@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from tests.acceptance.waiting import wait_until
+from tests.parsers import parsers_with, shell_faults
 from tests.repository import ROOT, load
+from tools.parsers import PACKAGES
 
 ROLE = ROOT / "roles/service_unit"
 
@@ -183,43 +185,29 @@ LASTING = [unit for unit in UNITS if "timer" not in unit]
 STAND_INS = [override for override in OVERRIDES if "openrc" in override]
 
 
-@pytest.fixture(scope="session")
-def systemd_says(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return all that systemd finds wrong in every unit and drop-in, read together."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not on this machine")
-    folder = tmp_path_factory.mktemp("units")
+@pytest.fixture(params=sorted(PACKAGES))
+def release(request: pytest.FixtureRequest) -> str:
+    """A release of Debian, whose programs read what is written."""
+    return str(request.param)
+
+
+def test_systemd_reads_every_unit(release: str, tmp_path: Path) -> None:
+    parsers, _ = parsers_with(release, "systemd-analyze")
     for unit in UNITS:
-        (folder / f"{unit['name']}.service").write_text(service(unit))
+        (tmp_path / f"{unit['name']}.service").write_text(service(unit))
         if "timer" in unit:
-            (folder / f"{unit['name']}.timer").write_text(render("systemd.timer.j2", unit=unit))
+            (tmp_path / f"{unit['name']}.timer").write_text(render("systemd.timer.j2", unit=unit))
         if "healthcheck" in unit:
             for kind in ("service", "timer"):
                 text = render(f"systemd.healthcheck.{kind}.j2", unit=unit)
-                (folder / f"{unit['name']}-healthcheck.{kind}").write_text(text)
+                (tmp_path / f"{unit['name']}-healthcheck.{kind}").write_text(text)
     for override in OVERRIDES:
-        (folder / f"{override['name']}.service").write_text("[Service]\nExecStart=/bin/true\n")
-        (folder / f"{override['name']}.service.d").mkdir()
+        (tmp_path / f"{override['name']}.service.d").mkdir()
         text = render("systemd.dropin.j2", override=override)
-        (folder / f"{override['name']}.service.d/slipway.conf").write_text(text)
-    (folder / "redis-server.service").write_text("[Service]\nExecStart=/bin/true\n")
-    found = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *sorted(str(path) for path in folder.glob("*.*") if path.is_file())],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    # What the machine at hand lacks is no fault of a unit.
-    lacking = re.compile(
-        r"Cannot add dependency|is not executable: No such file|Failed to (open|connect)|not found\.?$"
-    )
-    said = (found.stdout + found.stderr).splitlines()
-    return "\n".join(line for line in said if str(folder) in line and not lacking.search(line))
-
-
-def test_systemd_reads_every_unit(systemd_says: str) -> None:
-    assert not systemd_says
+        (tmp_path / f"{override['name']}.service.d/slipway.conf").write_text(text)
+    with parsers.stage(tmp_path) as stage:
+        faults = parsers.unit_faults(stage.outside, "/usr/bin/python3", "/usr/bin/curl")
+    assert not faults, "\n" + "\n".join(faults)
 
 
 def test_a_unit_of_a_user_has_no_capability_it_was_not_given() -> None:
@@ -246,28 +234,17 @@ def test_dependencies_are_named_as_each_manager_names_them() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "systemd"), [(1, "*:0/1"), (15, "*:0/15"), (60, "*:00")])
-def test_a_timer_is_a_calendar_systemd_knows(minutes: int, systemd: str) -> None:
+def test_a_timer_is_a_calendar_systemd_knows(minutes: int, systemd: str, release: str) -> None:
     text = render("systemd.timer.j2", unit={**TIMED[0], "timer": {"every_minutes": minutes}})
     assert f"OnCalendar={systemd}\n" in text
-    if shutil.which("systemd-analyze"):
-        subprocess.run(["systemd-analyze", "calendar", systemd], check=True, capture_output=True)
+    parsers, analyze = parsers_with(release, "systemd-analyze")
+    done = parsers.run(analyze, "calendar", systemd)
+    assert done.returncode == 0, done.stdout
 
 
 def _shell_reads(text: str) -> None:
-    """Hand a script to the shells and to shellcheck."""
-    for shell in ("sh", "busybox"):
-        if shutil.which(shell):
-            argv = [shell, "sh", "-n"] if shell == "busybox" else [shell, "-n"]
-            subprocess.run(argv, input=text, text=True, check=True)
-    # openrc-run is no shell that it knows; OpenRC reads the variables; words are quoted so that no shell expands them.
-    found = subprocess.run(
-        [str(Path(sys.executable).parent / "shellcheck"), "--shell=sh", "--exclude=SC1008,SC2016,SC2034", "-"],
-        input=text,
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert not found.stdout, found.stdout
+    # Words are quoted so that no shell expands them.
+    assert shell_faults(text, "SC2016") == []
 
 
 @pytest.mark.parametrize("unit", LASTING, ids=_ids(LASTING))
@@ -295,17 +272,6 @@ def test_shells_read_a_job(unit: dict[str, Any]) -> None:
 
 def test_shells_read_what_runs_a_daemon() -> None:
     _shell_reads((ROLE / "files/foreground").read_text())
-
-
-def test_logrotate_reads_its_file(tmp_path: Path) -> None:
-    if shutil.which("logrotate") is None:
-        pytest.skip("logrotate is not on this machine")
-    path = tmp_path / "units"
-    path.write_text(render("logrotate.j2"))
-    path.chmod(0o644)
-    found = subprocess.run(["logrotate", "--debug", str(path)], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert "error:" not in found.stderr
 
 
 # -- what a shell makes of the scripts -----------------------------------------------------------------------------
@@ -417,23 +383,16 @@ def _members(session: int) -> list[int]:
     return [pid for pid in STATE.all_pids() if STATE.alive(pid) and STATE.stat_fields(pid)[3:4] == [str(session)]]
 
 
-def _until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_killed_daemon_leaves_nothing_to_the_next(foreground: Path) -> None:
     """As nginx and php-fpm do: the workers go on when the main process is killed."""
     argv = ["sh", str(foreground), "web", "sh", "-c", "sleep 300 & sleep 300 & wait"]
     with subprocess.Popen(argv, start_new_session=True) as first:
-        _until(lambda: len(_members(first.pid)) == 3)
+        wait_until("its processes are there", lambda: len(_members(first.pid)) == 3, 10, pause=0.05)
         first.send_signal(signal.SIGKILL)
         first.wait(10)
     assert len(_members(first.pid)) == 2
     with subprocess.Popen(argv, start_new_session=True) as second:
-        _until(lambda: len(_members(second.pid)) == 3)
+        wait_until("its processes are there", lambda: len(_members(second.pid)) == 3, 10, pause=0.05)
         assert not _members(first.pid)
         assert (foreground.parent / "web/session").read_text() == f"{second.pid}\n"
         subprocess.run(["sh", str(foreground), "--end", str(second.pid)], check=True)
