@@ -73,14 +73,23 @@ def fragment(
 ) -> dict[str, Any]:
     """Return the Compose file (a mapping) of a declaration; ``volumes_before`` are those of the file it replaces.
 
-    A label holds the checksum of the files and secrets a container uses: Compose recreates a container when its
-    definition changes, and doesn't look into the files it mounts.
+    A label holds the checksum of the files and secrets a container uses, and when each was written (``written``, by its
+    path): Compose recreates a container when its definition changes, and doesn't look into the files it mounts. A file
+    that was changed by hand and put right says what it said before, but the container may have read the other one.
     """
+    written = declaration.get("written", {})
     contents = {item["name"]: item["content"] for item in declaration.get("secrets", [])}
     services: dict[str, Any] = {}
     for name, definition in declaration["services"].items():
-        used = {secret: contents[secret] for secret in definition.get("secrets", [])}
-        files = [[f["dest"], f["content"]] for f in declaration.get("files", []) if _concerns(f, name)]
+        used = {
+            secret: [contents[secret], written.get(f"{stack_dir}/secrets/{secret}")]
+            for secret in definition.get("secrets", [])
+        }
+        files = [
+            [f["dest"], f["content"], written.get(f"{stack_dir}/{declaration['name']}/{f['dest']}")]
+            for f in declaration.get("files", [])
+            if _concerns(f, name)
+        ]
         services[name] = {
             **CONTAINER_DEFAULTS,
             **definition,

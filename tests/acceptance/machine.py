@@ -44,7 +44,7 @@ NATIVE_SERVICES = {
 }
 # Redis's or Valkey's, whichever is there.
 CACHE_CLIENT = "$(command -v redis-cli || command -v valkey-cli)"
-CACHE_SOCKETS = ("/var/lib/slipway/cache/cache.sock",)
+CACHE_SOCKET = "/var/lib/slipway/cache/cache.sock"
 
 # Prints every process as JSON; a process that ends meanwhile is left out.
 LIST_PROCESSES = r"""
@@ -317,16 +317,17 @@ class Machine:
         )
         return found
 
-    def cache(self, site: Site, *commands: str) -> str:
-        """Send commands to the cache as a site's user; return the answers, one or more lines each."""
+    def ask_cache(self, *commands: str) -> str:
+        """Send commands to the cache as nobody; return the answers, one or more lines each."""
+        client = f"{CACHE_CLIENT} -s {CACHE_SOCKET}"
         if self.compose:
             client = f"cd {STACK} && docker compose exec -T {SERVICES['cache']} sh -c '{CACHE_CLIENT}'"
-        else:
-            sockets = " ".join(CACHE_SOCKETS)
-            client = f"for socket in {sockets}; do [ ! -S $socket ] || break; done; {CACHE_CLIENT} -s $socket"
+        return self.at("cache").feed(client, "\n".join(commands) + "\n")
+
+    def cache(self, site: Site, *commands: str) -> str:
+        """Send commands to the cache as a site's user; return the answers."""
         password = self.summary.secret(f"{site.name}_cache_password")
-        answer = self.at("cache").feed(client, "\n".join([f"AUTH {site.name} {password}", *commands]) + "\n")
-        first, _, rest = answer.partition("\n")
+        first, _, rest = self.ask_cache(f"AUTH {site.name} {password}", *commands).partition("\n")
         assert first == "OK", f"the cache does not know the user {site.name}: {first}"
         return rest
 

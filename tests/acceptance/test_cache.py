@@ -44,17 +44,29 @@ def test_page_views_hit_the_cache(machine: Machine, wordpress_site: Site, wordpr
     assert hits(machine, wordpress_site) >= before + 5
 
 
+# A server asks for the right first and looks at the rest of a line then: what would write is not a line that it could
+# carry out, so that nothing happens on a host that grants the right.
+FORBIDDEN = (
+    *("GET {other}:x", "EXISTS {other}:slipway:salts", "SET {other}:x 1 NX XX", "EXPIRE {other}:x soon"),
+    *("RANDOMKEY", "SCAN nowhere", "FLUSHALL NEVER", "FLUSHDB NEVER", "CONFIG GET *"),
+)
+
+
 def test_the_site_keeps_its_keys_under_its_prefix(machine: Machine, wordpress_site: Site) -> None:
     assert machine.cache(wordpress_site, f"EXISTS {wordpress_site.name}:slipway:salts") == "1"
-    for command in ("GET {other}:x", "SET {other}:x 1", "DEL {other}:x", "KEYS *", "SCAN 0", "RANDOMKEY", "FLUSHALL"):
+    # What is allowed is not carried out, either.
+    assert "syntax error" in machine.cache(wordpress_site, f"SET {wordpress_site.name}:slipway:no 1 NX XX")
+    for command in FORBIDDEN:
         answer = machine.cache(wordpress_site, command.format(other="another"))
         assert answer.startswith("NOPERM"), f"{command}: {answer}"
 
 
 def test_one_sites_password_opens_no_other_site(machine: Machine, summary: Summary, wordpress_site: Site) -> None:
-    for other in summary.of_type("wordpress"):
-        if other != wordpress_site:
-            assert machine.cache(wordpress_site, f"EXISTS {other.name}:slipway:salts").startswith("NOPERM")
+    others = [site for site in summary.of_type("wordpress") if site != wordpress_site]
+    if not others:
+        pytest.skip("there is one WordPress site alone")
+    for other in others:
+        assert machine.cache(wordpress_site, f"EXISTS {other.name}:slipway:salts").startswith("NOPERM")
 
 
 def test_without_a_password_the_cache_says_nothing(machine: Machine, wordpress_site: Site) -> None:

@@ -67,7 +67,8 @@ def test_a_wrong_password_is_refused(wordpress_site: Site, summary: Summary) -> 
     connection.close()
 
 
-def test_system_users_are_refused(summary: Summary) -> None:
+def test_system_users_without_a_password_are_refused(summary: Summary) -> None:
+    """With one they are as well: the tests of the role make a user for that."""
     for user in {"root", "www-data", summary.ssh.user or "root"}:
         connection = Ftps(summary.of_type("wordpress")[0], summary.ca_certificate)
         with pytest.raises(ftplib.error_perm, match=r"^530"):
@@ -88,7 +89,8 @@ def test_old_protocols_are_refused(wordpress_site: Site, summary: Summary, versi
     connection.context.set_ciphers("ALL:@SECLEVEL=0")
     connection.context.minimum_version = version
     connection.context.maximum_version = version
-    with pytest.raises(ssl.SSLError):
+    # An alert comes from the server; what this side refuses by itself is called otherwise.
+    with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
         connection.auth()
     connection.close()
 
@@ -112,6 +114,21 @@ def test_nobody_leaves_the_site(ftp: Ftps) -> None:
             ftp.fetch(path)
 
 
+def test_nothing_above_the_web_root_is_the_uploaders(machine: Machine, wordpress_site: Site, ftp: Ftps) -> None:
+    """As the server itself lists the folder that it locks the uploader into, and what is in it."""
+    lines: list[str] = []
+    ftp.retrlines("LIST -a /", lines.append)
+    # Mode, links, owner, group, size, three parts of a date, name.
+    seen = {fields[8]: fields for fields in (line.split(None, 8) for line in lines)}
+    assert {".", "public"} <= seen.keys()
+    uploader = machine.run(f"stat -c %u {machine.web_root(wordpress_site)}")
+    assert seen.pop("public")[2] == uploader
+    for name, fields in seen.items():
+        assert fields[2] == "0", f"{name} is not root's: {fields}"
+        assert "w" not in fields[0][4:], f"{name} is for others to write to: {fields}"
+
+
+@pytest.mark.writes
 def test_what_the_site_reads_its_secrets_from_is_out_of_reach(ftp: Ftps) -> None:
     """Not only the secrets: the configuration above the web root is not the uploader's either."""
     with pytest.raises(ftplib.error_perm, match=r"^55[03]"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import urllib.parse
 
 from tests.acceptance.machine import Machine
 
-# Reads socket and parameters as JSON; prints what came back. One record each: parameters and page are small.
+# Reads socket, parameters and body as JSON; prints what came back. One record each: parameters and form are small.
 SCRIPT = r"""
 import json, socket, struct, sys
-path, parameters = json.load(sys.stdin)
+path, parameters, body = json.load(sys.stdin)
 def record(kind, content=b""):
     return struct.pack("!BBHHBx", 1, kind, 1, len(content), 0) + content
 def length(text):
@@ -20,7 +21,8 @@ begin = struct.pack("!HB5x", 1, 0)
 with socket.socket(socket.AF_UNIX) as client:
     client.settimeout(30)
     client.connect(path)
-    client.sendall(record(1, begin) + record(4, pairs) + record(4) + record(5))
+    content = record(5, body.encode()) if body else b""
+    client.sendall(record(1, begin) + record(4, pairs) + record(4) + content + record(5))
     stream = client.makefile("rb")
     while True:
         head = stream.read(8)
@@ -36,13 +38,21 @@ with socket.socket(socket.AF_UNIX) as client:
 """
 
 
-def visit(machine: Machine, socket: str, root: str, domain: str, path: str = "/", script: str = "index.php") -> str:
-    """Return headers and body of a page that PHP makes; ``script`` is the file below the web root."""
+def visit(
+    machine: Machine, socket: str, root: str, domain: str, path: str, script: str, form: dict[str, str] | None = None
+) -> str:
+    """Return headers and body of a page that PHP makes; ``script`` is the file below the web root.
+
+    With a form, it is sent.
+    """
+    body = urllib.parse.urlencode(form or {})
     parameters = {
         "SCRIPT_FILENAME": f"{root}/{script}",
         "SCRIPT_NAME": f"/{script}",
         "DOCUMENT_ROOT": root,
-        "REQUEST_METHOD": "GET",
+        "REQUEST_METHOD": "POST" if form else "GET",
+        "CONTENT_TYPE": "application/x-www-form-urlencoded" if form else "",
+        "CONTENT_LENGTH": str(len(body)) if form else "",
         "REQUEST_URI": path,
         "QUERY_STRING": "",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -51,4 +61,4 @@ def visit(machine: Machine, socket: str, root: str, domain: str, path: str = "/"
         "HTTPS": "on",
         "REMOTE_ADDR": "192.0.2.1",
     }
-    return machine.feed(f"python3 -c {shlex.quote(SCRIPT)}", json.dumps([socket, parameters]))
+    return machine.feed(f"python3 -c {shlex.quote(SCRIPT)}", json.dumps([socket, parameters, body]))

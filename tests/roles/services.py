@@ -1,36 +1,12 @@
-"""What holds for every service: it heals when it is killed, and it starts at boot."""
+"""What holds for every service: it starts at boot, and its container has no more rights than it needs."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 
+from tests.acceptance.killing import LIMIT
 from tests.acceptance.machine import STACK, Machine
 from tests.acceptance.waiting import wait_until
-
-LIMIT = 30  # seconds, from the signal until the service serves again
-
-
-def kill_and_wait(machine: Machine, component: str, serves: Callable[[], object]) -> float:
-    """Kill each main process of a component in turn; return the longest time, in seconds, until it served again.
-
-    Raises AssertionError if none runs, or if one doesn't come back in time.
-    """
-    before = machine.main_processes(component)
-    assert before, f"no process of {component} runs"
-    longest = 0.0
-    for process in before:
-        began = time.monotonic()
-        machine.run(f"kill -9 {process.pid}")
-
-        def is_back(pid: int = process.pid) -> bool:
-            now = machine.main_processes(component)
-            return len(now) == len(before) and pid not in {one.pid for one in now} and bool(serves())
-
-        wait_until(f"{process.line} is back", is_back, LIMIT)
-        longest = max(longest, time.monotonic() - began)
-    return longest
 
 
 def is_enabled(machine: Machine, *names: str) -> bool:

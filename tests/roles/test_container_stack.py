@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 
+from tests.acceptance.killing import LIMIT
 from tests.acceptance.machine import STACK, Machine
 from tests.acceptance.waiting import wait_until
-from tests.roles.services import LIMIT, is_hardened
+from tests.roles.services import is_hardened
 
 
 def inside(machine: Machine, command: str) -> str:
@@ -14,6 +15,9 @@ def inside(machine: Machine, command: str) -> str:
 def test_a_service_runs_as_it_was_declared(machine: Machine) -> None:
     assert is_hardened(machine, "probe")
     assert inside(machine, "id -u") == "19009"
+
+
+def test_what_is_mounted_is_what_was_declared(machine: Machine) -> None:
     assert inside(machine, "cat /etc/greeting") == "hello"
 
 

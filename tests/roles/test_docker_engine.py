@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
+from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
-from tests.roles.services import is_enabled, kill_and_wait
+from tests.roles.services import is_enabled
 
 
 def test_engine_and_compose_answer(machine: Machine) -> None:
@@ -30,7 +31,7 @@ def test_it_listens_on_no_port(machine: Machine) -> None:
 
 
 def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
-    kill_and_wait(machine, "engine", lambda: machine.run("docker version"))
+    kill_each(machine, "engine", lambda: machine.run("docker version"))
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import STACK, Machine
-from tests.roles.services import kill_and_wait, starts_at_boot
+from tests.roles.services import starts_at_boot
 
 Given = dict[str, Any]
 
@@ -62,7 +63,7 @@ def test_it_listens_on_no_port_of_the_host(machine: Machine) -> None:
 
 def test_it_survives_the_kill_of_its_process(machine: Machine, given: Given) -> None:
     ask(machine, given, "blog", "USE blog; CREATE OR REPLACE TABLE kept (y INT); INSERT INTO kept VALUES (8);")
-    kill_and_wait(machine, "database", lambda: ask(machine, given, "blog", "USE blog; SELECT y FROM kept;") == "8")
+    kill_each(machine, "database", lambda: ask(machine, given, "blog", "USE blog; SELECT y FROM kept;") == "8")
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:

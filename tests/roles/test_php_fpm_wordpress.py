@@ -2,19 +2,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site
 from tests.roles.fastcgi import visit
-from tests.roles.services import is_enabled, is_hardened, kill_and_wait
+from tests.roles.services import is_enabled, is_hardened
 
 Given = dict[str, Any]
 
 
-def page(machine: Machine, site: Site, path: str = "/", script: str = "index.php") -> str:
-    """Return a page of the site, asked of its PHP itself."""
+def page(
+    machine: Machine, site: Site, path: str = "/", script: str = "index.php", form: dict[str, str] | None = None
+) -> str:
+    """Return a page of the site, asked of its PHP itself, or the answer to a form."""
     volume = f"/var/lib/docker/volumes/slipway_php_{site.name}/_data/1.sock"
     socket = volume if machine.compose else f"/run/php/{site.name}.sock"
-    return visit(machine, socket, f"/var/www/{site.name}/public", site.domain, path, script)
+    return visit(machine, socket, f"/var/www/{site.name}/public", site.domain, path, script, form)
 
 
 def config(machine: Machine, site: Site) -> str:
@@ -30,8 +33,22 @@ def test_the_front_page_has_the_title(machine: Machine, blog: Site, given: Given
     assert f"<title>{given['php_fpm_wordpress_sites'][0]['title']}</title>" in page(machine, blog)
 
 
-def test_one_can_log_in(machine: Machine, blog: Site) -> None:
-    assert 'name="pwd"' in page(machine, blog, "/wp-login.php", "wp-login.php")
+def log_in(machine: Machine, site: Site, user: str, password: str) -> str:
+    return page(machine, site, "/wp-login.php", "wp-login.php", {"log": user, "pwd": password})
+
+
+def test_the_administrator_can_log_in(machine: Machine, blog: Site, given: Given) -> None:
+    admin = given["php_fpm_wordpress_sites"][0]["admin"]
+    answer = log_in(machine, blog, admin["name"], admin["password"])
+    assert "Status: 302" in answer
+    assert f"Location: {blog.url}/wp-admin/" in answer
+    assert "Set-Cookie: wordpress_logged_in_" in answer
+
+
+def test_a_wrong_password_is_refused(machine: Machine, blog: Site, given: Given) -> None:
+    answer = log_in(machine, blog, given["php_fpm_wordpress_sites"][0]["admin"]["name"], "no-password-of-anybody")
+    assert 'name="pwd"' in answer
+    assert "wordpress_logged_in_" not in answer
 
 
 def test_the_rest_api_answers(machine: Machine, blog: Site) -> None:
@@ -61,7 +78,7 @@ def test_scheduled_tasks_are_the_system_s(machine: Machine, blog: Site) -> None:
 
 
 def test_it_survives_the_kill_of_its_processes(machine: Machine, blog: Site) -> None:
-    kill_and_wait(machine, "php", lambda: "<title>" in page(machine, blog))
+    kill_each(machine, "php", lambda: "<title>" in page(machine, blog))
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:

@@ -4,23 +4,19 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.machine import CACHE_CLIENT, STACK, Machine
-from tests.roles.services import kill_and_wait, starts_at_boot
+from tests.acceptance.killing import kill_each
+from tests.acceptance.machine import Machine
+from tests.roles.services import starts_at_boot
 
 Given = dict[str, Any]
-CLIENTS = {
-    "compose": f"cd {STACK} && docker compose exec -T redis sh -c '{CACHE_CLIENT}'",
-    "native": f"{CACHE_CLIENT} -s /var/lib/slipway/cache/cache.sock",
-}
 
 
 def ask(machine: Machine, given: Given, user: str, *commands: str) -> list[str]:
     """Send commands to the cache as a user; return the answers."""
     password = next(one["password"] for one in given["redis_cache_users"] if one["name"] == user)
-    lines = "\n".join([f"AUTH {user} {password}", *commands]) + "\n"
-    answers = machine.feed(CLIENTS[machine.summary.provider], lines).splitlines()
-    assert answers[0] == "OK", answers
-    return [answer for answer in answers[1:] if answer]
+    first, *answers = machine.ask_cache(f"AUTH {user} {password}", *commands).splitlines()
+    assert first == "OK", first
+    return [answer for answer in answers if answer]
 
 
 @pytest.mark.parametrize("user", ["blog", "journal"])
@@ -36,7 +32,7 @@ def test_a_user_sees_no_other_s_keys(machine: Machine, given: Given) -> None:
 
 
 def test_nobody_comes_in_without_a_password(machine: Machine) -> None:
-    assert "NOAUTH" in machine.feed(CLIENTS[machine.summary.provider], "GET blog:greeting\n")
+    assert "NOAUTH" in machine.ask_cache("GET blog:greeting")
 
 
 def test_it_keeps_to_its_memory_and_writes_nothing_down(machine: Machine, given: Given) -> None:
@@ -58,7 +54,7 @@ def test_no_password_lies_about_in_the_clear(machine: Machine, given: Given) -> 
 
 
 def test_it_survives_the_kill_of_its_process(machine: Machine, given: Given) -> None:
-    kill_and_wait(machine, "cache", lambda: ask(machine, given, "blog", "PING") == ["PONG"])
+    kill_each(machine, "cache", lambda: ask(machine, given, "blog", "PING") == ["PONG"])
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:

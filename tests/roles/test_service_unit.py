@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.acceptance.killing import LIMIT
 from tests.acceptance.machine import Machine
 from tests.acceptance.waiting import wait_until
-from tests.roles.services import LIMIT, is_enabled
+from tests.roles.services import is_enabled
 
 ASK = "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://127.0.0.1:8099/\", timeout=5).status)'"
 

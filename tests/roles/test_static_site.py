@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import STACK, Machine
 from tests.repository import ROOT
-from tests.roles.services import kill_and_wait, starts_at_boot
+from tests.roles.services import starts_at_boot
 
 FETCH = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
@@ -38,7 +39,7 @@ def test_it_is_no_root_s_process(machine: Machine) -> None:
 
 
 def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
-    kill_and_wait(machine, "static", lambda: "<html" in fetch(machine).lower())
+    kill_each(machine, "static", lambda: "<html" in fetch(machine).lower())
 
 
 def test_it_starts_at_boot(machine: Machine) -> None:
