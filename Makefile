@@ -16,7 +16,7 @@ export ANSIBLE_STRATEGY ?= slipway_fast
 PLATFORM ?=
 # How it is provisioned: compose or native.
 PROVIDER ?=
-# Extra arguments: make provision ARGS='--check --diff', make test ARGS='-k redis'.
+# Extra arguments: make provision ARGS='--check --diff', make test ARGS='-k cache'.
 ARGS ?=
 # The hosts to work on: make verify INVENTORY=~/hosts.
 INVENTORY ?= inventory
@@ -42,7 +42,7 @@ provision: venv ## Run the playbook alone, against the hosts of INVENTORY
 down: venv ## Remove the target and all else the lab made on this machine
 	$(bin)/python -m lab down
 
-test: venv parsers ## Everything that proves it, against the lab (made first if there is none)
+test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab's target (made first if there is none)
 	$(bin)/python -m lab status --quiet || $(MAKE) up
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) $(ARGS)
 	$(bin)/python -m pytest tests/acceptance --writes $(ARGS)
@@ -50,9 +50,11 @@ test: venv parsers ## Everything that proves it, against the lab (made first if 
 test-fast: venv ## What needs no target, on one platform of each kind: plugins, templates, specifications
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
 
-verify: venv ## Only look: the acceptance suite against the hosts of the last run, changing nothing
-	$(bin)/python -m pytest tests/acceptance --html .slipway/verify.html --self-contained-html \
-	  --junit-xml .slipway/verify.xml $(ARGS)
+verify: venv ## Only look: ask the sites of INVENTORY, then the acceptance suite, changing nothing on their hosts
+	@mkdir -p .slipway && rm -f .slipway/verify-summary
+	$(bin)/ansible-playbook tests/verify.yml -i $(INVENTORY)
+	$(bin)/python -m pytest tests/acceptance -m 'not lab' --summary "$$(cat .slipway/verify-summary)" \
+	  --html .slipway/verify.html --self-contained-html --junit-xml .slipway/verify.xml $(ARGS)
 
 vm-test: venv ## A real VM under QEMU: provisioned, rebooted, its power cut, then the acceptance suite [PROVIDER=]; slow
 	$(bin)/python -m pytest tests/vm $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
@@ -62,7 +64,7 @@ molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platfo
 	$(bin)/python -m tools.scenarios $(if $(ROLE),--role "$(ROLE)") $(if $(PLATFORM),--platform "$(PLATFORM)") \
 	  $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
 
-mutations: venv ## Plant faults into copies of the tree, and prove that each is caught
+mutations: venv parsers ## Plant faults into copies of the tree, and prove that each is caught
 	$(bin)/python -m tests.mutations $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile

@@ -50,6 +50,11 @@ def _order(platform: str) -> tuple[bool, str, list[int]]:
     return family != "Debian", family, [-int(part) for part in re.findall(r"\d+", platform)]
 
 
+def _proof(one: dict[str, Any]) -> str:
+    """Return what was proven, and of which commit: what came after it may behave differently."""
+    return f"proven: {one['passed']} tests, {one['date']} (`{one['revision']}`)"
+
+
 def table(providers: dict[str, list[str]], matrix: list[dict[str, Any]]) -> str:
     """Return the Markdown between the markers: a row for each platform, a column for each provider."""
     proven = {(one["platform"], one["service_manager"], one["provider"]): one for one in matrix}
@@ -62,9 +67,7 @@ def table(providers: dict[str, list[str]], matrix: list[dict[str, Any]]) -> str:
             row = [f"{platform}, {MANAGERS[manager]}" if manager else platform]
             for provider, names in providers.items():
                 found = proven.get((platform, manager, provider))
-                row.append(
-                    f"proven: {found['passed']} tests" if found else "not proven" if platform in names else "refused"
-                )
+                row.append(_proof(found) if found else "not proven" if platform in names else "refused")
             rows.append(row)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))

@@ -4,8 +4,9 @@
                               [--jobs N] [--fresh] [--keep]
 
 Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
-gets one of its own, and with ``--fresh`` each does. With ``--jobs 2`` two targets are worked on at a time. What is left
-out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in .slipway/molecule/.
+gets one of its own, and so does the one after a failure; with ``--fresh`` each does. With ``--jobs 2`` two targets are
+worked on at a time. What is left out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in
+.slipway/molecule/.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from lab import platforms
+from lab import platforms, targets
 from lab.base import LabError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,11 +52,12 @@ ORDER = (
 # What can't be run where: scenario and platform (patterns), and why.
 LEFT_OUT = ((r".*_compose|docker_engine", "debian12-systemd", "Debian 12 has no Compose 2 in its archive"),)
 STEPS = ("create", "prepare", "converge", "idempotence", "check", "repair", "verify", "destroy")
-# A scenario takes a minute or two; one that hangs must not hold up the rest.
+# Seconds for one scenario, which takes a minute or two; one that hangs must not hold up the rest.
 TIMEOUT = 1800
 # Lines of a failed scenario's log that are shown.
 SHOWN = 40
 _STEP = re.compile(r"\[\w+ > (\w+)\] Executing\s*$")
+_FAILED = re.compile(r"\[\w+ > \w+\] Executed: Failed")
 _MISSING = re.compile(r"Executed: Missing")
 
 
@@ -78,7 +82,7 @@ class Job:
 
     @property
     def target(self) -> str:
-        """Return the name of its target, as molecule/shared/scenario.yml makes it."""
+        """Return the name of its target, as molecule/shared/vars/scenario.yml makes it."""
         return f"molecule-{self.provider}-{self.platform}"
 
     @property
@@ -142,8 +146,87 @@ def step_of(name: str, before: str) -> str:
     return name
 
 
-def run(job: Job) -> None:
-    """Run one scenario; write down its steps' times and where it failed."""
+# What runs now, each in a process group of its own.
+_running: set[subprocess.Popen[str]] = set()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a command with all it started; what it left behind would keep its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def follow(
+    command: Sequence[str], environment: dict[str, str], log: Path, tell: Callable[[str], None], timeout: float
+) -> int | None:
+    """Run a command, its output into a log and line by line to ``tell``; return its exit code.
+
+    None if it was not done after ``timeout`` seconds: it is killed then, whether it printed anything or not.
+    """
+    late = threading.Event()
+
+    def give_up(process: subprocess.Popen[str]) -> None:
+        late.set()
+        _kill(process)
+
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        _running.add(process)
+        timer = threading.Timer(timeout, give_up, [process])
+        timer.start()
+        try:
+            assert process.stdout is not None  # noqa: S101 - what PIPE gives
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                tell(line)
+            code = process.wait()
+        finally:
+            timer.cancel()
+            _running.discard(process)
+            if process.poll() is None:
+                _kill(process)
+    return None if late.is_set() else code
+
+
+class Progress:
+    """Reads Molecule's output: when each step of a scenario began, and which one failed."""
+
+    def __init__(self, job: Job) -> None:
+        """Begin with the first step; its times go to ``job.seconds``."""
+        self.job = job
+        self.step = STEPS[0]
+        self.began = time.monotonic()
+        self.failed = ""
+        self.missing = False
+
+    def read(self, line: str) -> None:
+        """Take in a line."""
+        self.missing = self.missing or bool(_MISSING.search(line))
+        # After a failure Molecule goes on to the last step, which removes the target.
+        if _FAILED.search(line):
+            self.failed = self.failed or self.step
+        if found := _STEP.search(line):
+            self.enter(step_of(found[1], self.step))
+
+    def enter(self, step: str) -> None:
+        """End the step that ran, and begin another one."""
+        now = time.monotonic()
+        self.job.seconds[self.step] = self.job.seconds.get(self.step, 0.0) + now - self.began
+        self.step, self.began = step, now
+
+
+def run(job: Job, last: bool = False) -> None:
+    """Run one scenario; write down its steps' times and where it failed. The ``last`` one removes the target."""
     ephemeral = STATE / "runs" / f"{job.scenario}-{job.platform}"
     # What a run before it left would let Molecule skip steps.
     shutil.rmtree(ephemeral, ignore_errors=True)
@@ -162,34 +245,21 @@ def run(job: Job) -> None:
         "PYTHONUNBUFFERED": "1",
     }
     base = ROOT / ".config" / "molecule" / "config.yml"
-    command = [str(BIN / "molecule"), "--base-config", str(base), "test", "--destroy", "never", "-s", job.scenario]
-    with job.log.open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None  # noqa: S101 - what PIPE gives
-        step, began, missing = "create", time.monotonic(), False
-        end = began + TIMEOUT
-        for line in process.stdout:
-            log.write(line)
-            log.flush()
-            missing = missing or bool(_MISSING.search(line))
-            now = time.monotonic()
-            if now > end:
-                process.kill()
-            if found := _STEP.search(line):
-                job.seconds[step] = job.seconds.get(step, 0.0) + now - began
-                step, began = step_of(found[1], step), now
-        code = process.wait()
-        job.seconds[step] = job.seconds.get(step, 0.0) + time.monotonic() - began
-    # Molecule goes on where a playbook isn't there.
-    job.failed = step if code else "a playbook is missing" if missing else ""
+    command = [str(BIN / "molecule"), "--base-config", str(base), "test"]
+    command += ["--destroy", "always" if last else "never", "-s", job.scenario]
+    progress = Progress(job)
+    code = follow(command, environment, job.log, progress.read, TIMEOUT)
+    step = progress.step
+    progress.enter("")
+    if code is None:
+        job.failed = f"{step}, not done after {TIMEOUT} s"
+    elif code:
+        job.failed = progress.failed or step
+    elif progress.missing:
+        # Molecule goes on where a playbook isn't there.
+        job.failed = "a playbook is missing"
+    elif last and targets.find(job.target):
+        job.failed = "destroy, the target is still there"
 
 
 def destroy(target: str) -> None:
@@ -203,17 +273,24 @@ def work(jobs: Sequence[Job], fresh: bool, keep: bool, stopped: threading.Event)
     for number, job in enumerate(jobs):
         if stopped.is_set():
             break
-        # The whole begins with a fresh host, as at a user's; what the roles' scenarios left is no such host.
-        if number == 0 or fresh or job.role == "site":
+        # What a failure left could make the next one fail as well. And the whole begins with a fresh host, as at a
+        # user's; what the roles' scenarios left is no such host.
+        if number == 0 or fresh or job.role == "site" or jobs[number - 1].failed:
             destroy(job.target)
         print(f"{job.scenario} on {job.platform} ...", flush=True)
-        run(job)
+        run(job, last=job is jobs[-1] and not keep)
         print(f"{job.scenario} on {job.platform}: {outcome(job)}, {job.total:.0f} s", flush=True)
         if job.failed:
-            tail = job.log.read_text(errors="replace").splitlines()[-SHOWN:]
-            print("\n".join(f"    {line}" for line in tail) + f"\n    (all of it: {job.log})", flush=True)
+            print("\n".join(f"    {line}" for line in why(job)) + f"\n    (all of it: {job.log})", flush=True)
     if not keep:
         destroy(jobs[-1].target)
+
+
+def why(job: Job) -> list[str]:
+    """Return the last lines of a log before the step ended that failed; what removed the target comes after them."""
+    lines = job.log.read_text(errors="replace").splitlines()
+    end = next((number for number, line in enumerate(lines, 1) if _FAILED.search(line)), len(lines))
+    return lines[max(0, end - SHOWN) : end]
 
 
 def outcome(job: Job) -> str:
@@ -280,18 +357,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not jobs:
         parser.error("nothing is left to run:\n" + omissions(left_out))
-    targets = [
-        list(group) for _, group in groupby(sorted(jobs, key=lambda job: job.target), key=lambda job: job.target)
-    ]
+    groups = [list(group) for _, group in groupby(sorted(jobs, key=lambda job: job.target), key=lambda job: job.target)]
     began = time.monotonic()
     stopped = threading.Event()
     with ThreadPoolExecutor(given.jobs) as pool:
         try:
-            for done in [pool.submit(work, group, given.fresh, given.keep, stopped) for group in targets]:
+            for done in [pool.submit(work, group, given.fresh, given.keep, stopped) for group in groups]:
                 done.result()
         except KeyboardInterrupt:
-            # Ctrl-C reaches Molecule as well; the scenarios after it must not begin.
+            # Molecule is in a group of its own, which Ctrl-C doesn't reach; the scenarios after it must not begin.
             stopped.set()
+            for process in list(_running):
+                _kill(process)
     print(f"\n{table(jobs)}\n{omissions(left_out)}\n{len(jobs)} in {time.monotonic() - began:.0f} s", flush=True)
     return 1 if any(job.failed or not job.seconds for job in jobs) else 0
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from lab import platforms
@@ -42,6 +46,53 @@ def test_the_side_effects_are_told_apart() -> None:
     assert scenarios.step_of("side_effect", "idempotence") == "check"
     assert scenarios.step_of("side_effect", "check") == "repair"
     assert scenarios.step_of("verify", "repair") == "verify"
+
+
+def read(lines: str) -> scenarios.Progress:
+    """Return what is known after these lines of Molecule's."""
+    progress = scenarios.Progress(Job("ftp", "alpine"))
+    for line in lines.splitlines(keepends=True):
+        progress.read(line)
+    return progress
+
+
+def test_the_step_that_failed_is_named_not_the_one_that_cleans_up_after_it() -> None:
+    progress = read(
+        "INFO     [ftp > create] Executing\n"
+        "INFO     [ftp > create] Executed: Successful\n"
+        "INFO     [ftp > converge] Executing\n"
+        "ERROR    [ftp > converge] Executed: Failed\n"
+        "WARNING  [ftp > destroy] Executing\n"
+        "INFO     [ftp > destroy] Executed: Successful\n"
+    )
+    assert progress.failed == "converge"
+    assert progress.step == "destroy"
+    assert set(progress.job.seconds) == {"create", "converge"}
+
+
+def test_a_playbook_that_is_missing_is_noticed() -> None:
+    assert not read("INFO     [ftp > create] Executed: Successful\n").missing
+    assert read("WARNING  [ftp > side_effect] Executed: Missing playbook (Remove from sequence)\n").missing
+
+
+def follow(tmp_path: Path, script: str, timeout: float) -> tuple[int | None, list[str]]:
+    """Run a shell's script as a scenario is run; return its exit code, and the lines that were told."""
+    lines: list[str] = []
+    log = tmp_path / "log"
+    code = scenarios.follow(["sh", "-c", script], dict(os.environ), log, lines.append, timeout)
+    assert log.read_text() == "".join(lines)
+    return code, lines
+
+
+def test_a_command_is_followed_to_its_end(tmp_path: Path) -> None:
+    assert follow(tmp_path, "echo one; echo two >&2; exit 3", 60) == (3, ["one\n", "two\n"])
+
+
+def test_a_command_that_hangs_in_silence_is_given_up_with_all_it_started(tmp_path: Path) -> None:
+    """The program in the background keeps the output open, so the end of the shell alone would not be enough."""
+    began = time.monotonic()
+    assert follow(tmp_path, "echo begun; sleep 300 & sleep 300", 1) == (None, ["begun\n"])
+    assert time.monotonic() - began < 30
 
 
 def test_a_failure_shows_in_the_table() -> None:
