@@ -246,6 +246,20 @@ def test_dependencies_are_named_as_each_manager_names_them() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "systemd"), [(1, "*:0/1"), (15, "*:0/15"), (60, "*:00")])
+def test_limits_of_the_distribution_s_unit_are_for_openrc_alone() -> None:
+    assert "rc_ulimit='-n 2048'\n" in stand_in(OVERRIDES[1])
+    assert "LimitNOFILE" not in render("systemd.dropin.j2", override=OVERRIDES[1])
+    assert "LimitNOFILE=65536\n" in render("systemd.dropin.j2", override=OVERRIDES[0])
+
+
+def test_openrc_starts_sshd_before_what_may_take_long() -> None:
+    assert "after sshd\n" in script(DAEMON)
+    assert "after sshd\n" in stand_in(OVERRIDES[1])
+    # But not what sshd itself waits for.
+    assert "after sshd" not in script({**DAEMON, "name": "ssh"})
+    assert "after sshd" not in stand_in({**OVERRIDES[1], "openrc": {**OVERRIDES[1]["openrc"], "provides": ["dns"]}})
+
+
 def test_a_timer_is_a_calendar_systemd_knows(minutes: int, systemd: str) -> None:
     text = render("systemd.timer.j2", unit={**TIMED[0], "timer": {"every_minutes": minutes}})
     assert f"OnCalendar={systemd}\n" in text
