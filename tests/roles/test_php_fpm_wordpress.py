@@ -92,6 +92,7 @@ ln -s "$program" "$(swap "$program")"
 folder=/etc/php/$now
 [ -d "$folder" ] || folder=/etc/php$now
 cp -a "$folder" "$(swap "$folder")"
+[ ! -d "/var/log/php$now" ] || mkdir "/var/log/php$former"
 unit=/etc/init.d/$service
 [ ! -d /run/systemd/system ] || unit=/usr/lib/systemd/system/$service.service
 cp "$unit" "$(swap "$unit")"
