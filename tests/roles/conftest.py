@@ -6,8 +6,11 @@ providers. What differs between them stands in tests/acceptance/machine.py, as f
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,31 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     target = Machine(summary)
     yield target
     target.disconnect()
+
+
+@pytest.fixture
+def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """Return what runs the role again, with other variables than the scenario's; those hold again after the test."""
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)
+    host = request.node.callspec.params["machine"]
+    told: list[dict[str, Any]] = []
+
+    def run(**variables: Any) -> None:
+        told.append(variables)
+        done = subprocess.run(
+            [program, "role.yml", "-i", inventory, "--limit", host, "-e", json.dumps(variables)],
+            cwd=ROOT / "molecule/shared",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    yield run
+    if told and told[-1]:
+        run()
 
 
 @pytest.fixture

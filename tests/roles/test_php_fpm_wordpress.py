@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
@@ -81,12 +84,66 @@ def test_it_survives_the_kill_of_its_processes(machine: Machine, blog: Site) -> 
     kill_each(machine, "php", lambda: "<title>" in page(machine, blog))
 
 
+def services(program: str) -> tuple[str, str]:
+    """Return how the service of php-fpm8.4 or php-fpm84 may be called: php8.4-fpm on Debian, php-fpm84 on Alpine."""
+    return program.replace("php-fpm", "php") + "-fpm", program.replace(".", "")
+
+
 def test_it_starts_at_boot(machine: Machine) -> None:
     if machine.compose:
         assert is_hardened(machine, "php-blog-1")
         return
-    # php-fpm8.4 is the program of the service php8.4-fpm on Debian, of php-fpm84 on Alpine.
     names = {process.names[-1] for process in machine.main_processes("php")}
     assert len(names) == 1
-    program = names.pop()
-    assert is_enabled(machine, program.replace("php-fpm", "php") + "-fpm", program.replace(".", ""))
+    assert is_enabled(machine, *services(names.pop()))
+
+
+# Has another release of PHP serve in the place of the one that does, as before a change of the release. Its program is
+# the same one by another name, because a distribution has but one.
+FORMER = r"""
+set -eu
+now=$1 former=$2 service=$3
+swap() { echo "$1" | sed "s/$now/$former/g"; }
+program=$(command -v "php-fpm$now")
+ln -s "$program" "$(swap "$program")"
+folder=/etc/php/$now
+[ -d "$folder" ] || folder=/etc/php$now
+cp -a "$folder" "$(swap "$folder")"
+[ ! -d "/var/log/php$now" ] || mkdir "/var/log/php$former"
+unit=/etc/init.d/$service
+[ ! -d /run/systemd/system ] || unit=/usr/lib/systemd/system/$service.service
+cp "$unit" "$(swap "$unit")"
+sed -i "s/$now/$former/g" "$(swap "$unit")" $(find "$(swap "$folder")" -name php-fpm.conf)
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl disable --quiet --now "$service"
+    systemctl enable --quiet --now "$(swap "$service")"
+else
+    rc-service "$service" stop
+    rc-update del "$service"
+    rc-update add "$(swap "$service")"
+    rc-service "$(swap "$service")" start
+fi
+"""
+
+
+def test_a_former_release_of_php_makes_room(machine: Machine, blog: Site, converge: Callable[..., None]) -> None:
+    if machine.compose:
+        pytest.skip("an image has one release of PHP")
+    (process,) = machine.main_processes("php")
+    program = process.names[-1]
+    now = program.removeprefix("php-fpm")
+    former = f"{now[:-1]}{int(now[-1]) - 1}"
+    service = next(name for name in services(program) if is_enabled(machine, name))
+    machine.feed(f"sh -s {now} {former} {service}", FORMER)
+    (process,) = machine.main_processes("php")
+    assert f"{former}/" in process.line
+    assert "<title>" in page(machine, blog)
+
+    converge()
+    (process,) = machine.main_processes("php")
+    assert f"{now}/" in process.line
+    assert "<title>" in page(machine, blog)
+    assert is_enabled(machine, service)
+    assert not is_enabled(machine, service.replace(now, former))
+    assert machine.run(f"grep -rl 'Written by Slipway' /etc/php/{former} /etc/php{former} 2>/dev/null || true") == ""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
-from tests.roles.services import starts_at_boot
+from tests.roles.services import is_enabled, starts_at_boot
 
 Given = dict[str, Any]
+# What the service of each flavor is called, by one distribution or the other.
+SERVICES = {"redis": ("redis-server", "redis"), "valkey": ("valkey-server", "valkey")}
 
 
 def ask(machine: Machine, given: Given, user: str, *commands: str) -> list[str]:
@@ -59,3 +62,42 @@ def test_it_survives_the_kill_of_its_process(machine: Machine, given: Given) -> 
 
 def test_it_starts_at_boot(machine: Machine) -> None:
     assert starts_at_boot(machine, "redis", "redis-server", "redis", "valkey-server", "valkey")
+
+
+# Reached by another host, which has no part in the test.
+REACHED = {"redis_cache_bind_address": "127.0.0.1", "redis_cache_clients": ["192.0.2.1"]}
+
+
+def flavor(machine: Machine) -> str:
+    """Return which program is the cache; there is one."""
+    (process,) = machine.main_processes("cache")
+    return next(name for name in SERVICES if any(name in own for own in process.names))
+
+
+def let_in(machine: Machine) -> str:
+    """Return the kernel's tables of ours and the files that they are read from."""
+    return machine.run("nft list tables 2>/dev/null | grep slipway; ls /etc/slipway/admit 2>/dev/null || true")
+
+
+def test_who_reached_it_is_forgotten_when_nobody_does(machine: Machine, converge: Callable[..., None]) -> None:
+    if machine.compose:
+        pytest.skip("no other host reaches the stack's cache")
+    converge(**REACHED)
+    assert "table inet slipway_" in let_in(machine)
+    converge()
+    assert let_in(machine) == ""
+
+
+def test_the_other_flavor_takes_its_place(machine: Machine, given: Given, converge: Callable[..., None]) -> None:
+    if machine.host.system_info.release.startswith("12"):
+        pytest.skip("Debian 12 has no Valkey")
+    first = flavor(machine)
+    (second,) = SERVICES.keys() - {first}
+    for now, before, told in ((second, first, {"redis_cache_flavor": second, **REACHED}), (first, second, {})):
+        converge(**told)
+        assert flavor(machine) == now
+        assert ask(machine, given, "blog", "SET blog:flavor x", "GET blog:flavor") == ["OK", "x"]
+        assert starts_at_boot(machine, "redis", *SERVICES[now])
+        assert machine.compose or not is_enabled(machine, *SERVICES[before])
+    # Who reached the one that is gone is forgotten with it.
+    assert let_in(machine) == ""

@@ -43,5 +43,20 @@ def test_what_it_prints_is_rotated(machine: Machine) -> None:
     assert "/var/log/slipway/slipway-probe.log" in machine.run("logrotate --debug /etc/logrotate.d/slipway-units 2>&1")
 
 
+def test_it_brings_no_mail_server(machine: Machine) -> None:
+    """What runs jobs and rotates logs would recommend one."""
+    assert machine.run("ls -d /etc/exim4 /etc/postfix 2>/dev/null || true") == ""
+    # 25, in the state LISTEN, as the kernel writes it.
+    assert ":0019 0" not in machine.run("cat /proc/net/tcp /proc/net/tcp6")
+
+
+def test_one_can_log_in_before_it_is_ready(machine: Machine) -> None:
+    """OpenRC goes on with the next service only when this one is ready, or has been given up."""
+    if machine.service_manager == "systemd":
+        pytest.skip("systemd lets nothing wait for a service that it wasn't told to")
+    # What comes before it, as OpenRC has made it out of all scripts; Debian's script has another name.
+    assert {"ssh", "sshd"} & set(machine.run("rc-service slipway-probe iafter").split())
+
+
 def test_it_starts_at_boot(machine: Machine) -> None:
     assert is_enabled(machine, "slipway-probe")

@@ -139,6 +139,7 @@ OVERRIDES: list[dict[str, Any]] = [
         "openrc": {
             "command": "/usr/sbin/mariadbd --user=mysql",
             "runtime_directories": [{"name": "mysqld", "owner": "mysql"}],
+            "nofile_max": 2048,
         },
     },
     {"name": "docker", "nofile_max": 1024, "readiness": {"command": "/usr/bin/docker version"}},
@@ -231,6 +232,20 @@ def test_dependencies_are_named_as_each_manager_names_them() -> None:
     assert "need redis-server\n" in depend
     assert "after mariadb\n" in depend
     assert "network-online" not in depend
+
+
+def test_limits_of_the_distribution_s_unit_are_for_openrc_alone() -> None:
+    assert "rc_ulimit='-n 2048'\n" in stand_in(OVERRIDES[1])
+    assert "LimitNOFILE" not in render("systemd.dropin.j2", override=OVERRIDES[1])
+    assert "LimitNOFILE=65536\n" in render("systemd.dropin.j2", override=OVERRIDES[0])
+
+
+def test_openrc_starts_sshd_before_what_may_take_long() -> None:
+    assert "after sshd\n" in script(DAEMON)
+    assert "after sshd\n" in stand_in(OVERRIDES[1])
+    # But not what sshd itself waits for.
+    assert "after sshd" not in script({**DAEMON, "name": "ssh"})
+    assert "after sshd" not in stand_in({**OVERRIDES[1], "openrc": {**OVERRIDES[1]["openrc"], "provides": ["dns"]}})
 
 
 @pytest.mark.parametrize(("minutes", "systemd"), [(1, "*:0/1"), (15, "*:0/15"), (60, "*:00")])
@@ -596,7 +611,11 @@ def test_what_a_command_starts_in_the_background_holds_nothing_up() -> None:
 def test_the_platforms_have_their_values() -> None:
     for family in load(ROLE / "vars/main.yml")["__service_unit_platforms"]:
         values = load(ROLE / f"vars/{family}.yml")
-        assert values.keys() == {"__service_unit_cron", "__service_unit_diverts"}
+        assert values.keys() - {"__service_unit_recommends"} == {
+            "__service_unit_cron",
+            "__service_unit_diverts",
+            "__service_unit_log_packages",
+        }
         # One of the two ways to tell cron.
         assert bool(values["__service_unit_cron"]["folder"]) != bool(values["__service_unit_cron"]["table"])
         assert FILTERS.faults([], values["__service_unit_cron"]["overrides"], []) == []
