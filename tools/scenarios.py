@@ -59,7 +59,8 @@ PATIENCE = 5
 # Lines of a failed scenario's log that are shown.
 SHOWN = 40
 _STEP = re.compile(r"\[\w+ > (\w+)\] Executing\s*$")
-_FAILED = re.compile(r"\[\w+ > \w+\] Executed: Failed")
+# In colour, whatever the environment says.
+_FAILED = re.compile(r"\[\w+ > \w+\] \S*Executed: Failed")
 _MISSING = re.compile(r"Executed: Missing")
 
 

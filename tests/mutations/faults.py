@@ -137,7 +137,7 @@ FAULTS = (
         "roles/redis_cache/vars/native.yml",
         'readiness: {socket: "{{ redis_cache_socket }}"}',
         'readiness: {socket: "{{ redis_cache_socket }}.wrong", timeout: 5}',
-        Scenario("redis_cache", "converge", "cache.sock.wrong"),
+        Scenario("redis_cache", "converge", "nothing listens on /var/lib/slipway/cache/cache.sock.wrong"),
     ),
     Fault(
         "a user of the cache may see all keys",

@@ -61,7 +61,7 @@ def test_the_step_that_failed_is_named_not_the_one_that_cleans_up_after_it() -> 
         "INFO     [ftp > create] Executing\n"
         "INFO     [ftp > create] Executed: Successful\n"
         "INFO     [ftp > converge] Executing\n"
-        "ERROR    [ftp > converge] Executed: Failed\n"
+        "ERROR    [ftp > converge] \x1b[31mExecuted: Failed\x1b[0m\n"
         "WARNING  [ftp > destroy] Executing\n"
         "INFO     [ftp > destroy] Executed: Successful\n"
     )
