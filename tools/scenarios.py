@@ -54,10 +54,13 @@ LEFT_OUT = ((r".*_compose|docker_engine", "debian12-systemd", "Debian 12 has no 
 STEPS = ("create", "prepare", "converge", "idempotence", "check", "repair", "verify", "destroy")
 # Seconds for one scenario, which takes a minute or two; one that hangs must not hold up the rest.
 TIMEOUT = 1800
+# Seconds until what doesn't end when it is asked is killed.
+PATIENCE = 5
 # Lines of a failed scenario's log that are shown.
 SHOWN = 40
 _STEP = re.compile(r"\[\w+ > (\w+)\] Executing\s*$")
-_FAILED = re.compile(r"\[\w+ > \w+\] Executed: Failed")
+# In colour, whatever the environment says.
+_FAILED = re.compile(r"\[\w+ > \w+\] \S*Executed: Failed")
 _MISSING = re.compile(r"Executed: Missing")
 
 
@@ -150,9 +153,18 @@ def step_of(name: str, before: str) -> str:
 _running: set[subprocess.Popen[str]] = set()
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a command with all it started; what it left behind would keep its output open."""
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command with all it started, which would keep its output open.
+
+    Ansible's workers are in groups of their own, so Ansible is asked first, and ends them.
+    """
     with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -161,13 +173,13 @@ def follow(
 ) -> int | None:
     """Run a command, its output into a log and line by line to ``tell``; return its exit code.
 
-    None if it was not done after ``timeout`` seconds: it is killed then, whether it printed anything or not.
+    None if it was not done after ``timeout`` seconds: it is ended then, whether it printed anything or not.
     """
     late = threading.Event()
 
     def give_up(process: subprocess.Popen[str]) -> None:
         late.set()
-        _kill(process)
+        _end(process)
 
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -194,7 +206,7 @@ def follow(
             timer.cancel()
             _running.discard(process)
             if process.poll() is None:
-                _kill(process)
+                _end(process)
     return None if late.is_set() else code
 
 
@@ -368,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Molecule is in a group of its own, which Ctrl-C doesn't reach; the scenarios after it must not begin.
             stopped.set()
             for process in list(_running):
-                _kill(process)
+                _end(process)
     print(f"\n{table(jobs)}\n{omissions(left_out)}\n{len(jobs)} in {time.monotonic() - began:.0f} s", flush=True)
     return 1 if any(job.failed or not job.seconds for job in jobs) else 0
 

@@ -74,6 +74,13 @@ def test_files_of_the_repository_are_there(page: Path) -> None:
     assert not missing
 
 
+def test_every_file_of_tests_is_in_the_page_on_testing() -> None:
+    named = set(re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", text(ROOT / "docs/testing.md")))
+    # One for each role, said of all of them at once.
+    there = {path.name for path in ROOT.glob("tests/**/test_*.py") if path.parent.name != "roles"}
+    assert named == there
+
+
 def known_variables() -> set[str]:
     """Return the variables of the roles, their entry points included, and those of the inventory and playbooks."""
     found = {

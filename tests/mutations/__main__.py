@@ -1,13 +1,15 @@
 """Plant faults, one at a time, and prove that each is caught: ``python -m tests.mutations``.
 
-Each fault goes into a copy of the repository, never into the working tree. Its check must be green without the fault
-and red with it; anything else fails, also a check that skips. ``--fast`` leaves out those that need a target.
+Each fault goes into a copy of the repository, never into the working tree. Its check must be green without the fault,
+and with it the test or step that it names must fail; anything else is no catch: a check that skips, a fixture that
+fails, another test or step. ``--fast`` leaves out those that need a target.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +26,6 @@ from tools import scenarios
 
 STATE = ROOT / ".slipway" / "mutations"
 PLATFORM = "debian13-systemd"
-# pytest's codes: all passed; some failed. Any other says that nothing was tested.
-PASSED, FAILED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,27 @@ def planted(fault: Fault, folder: Path) -> Iterator[None]:
         path.write_text(before, encoding="utf-8")
 
 
+def outcomes(output: str, test: str) -> set[str]:
+    """Return what pytest's summary says of a test, whatever its parameters: PASSED, FAILED, ERROR."""
+    line = re.compile(rf"^(PASSED|FAILED|ERROR) (?:\S*/)?{re.escape(test)}(?:\[[^\]]*\])?(?: - .*)?$", re.MULTILINE)
+    return set(line.findall(output))
+
+
 def run_pytest(check: Pytest, folder: Path, log: Path) -> Verdict:
     """Run a test in the copy."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", check.test]
-    command += ["-k", check.only] if check.only else []
+    command = [sys.executable, "-m", "pytest", "-q", "-rpfE", "-p", "no:cacheprovider", check.test]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
-    # A test that only skipped says nothing.
-    passed = done.returncode == PASSED and " passed" in done.stdout
-    word = "green" if passed else "red" if done.returncode == FAILED else f"nothing tested ({done.returncode})"
+    said = outcomes(done.stdout, check.test)
+    # A test that only skipped says nothing, and neither does one whose fixture failed.
+    word = "green" if said == {"PASSED"} else "red" if said == {"FAILED"} else "nothing tested"
     return Verdict(word, time.monotonic() - began)
+
+
+def said_last(log: str) -> str:
+    """Return what Molecule said in its last step: what an earlier one had to see fail is no catch."""
+    return re.split(r"\[\w+ > \w+\] Executing\n", log)[-1]
 
 
 def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
@@ -94,7 +104,11 @@ def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
     finally:
         del os.environ["ANSIBLE_ROLES_PATH"]
     shutil.copy2(job.log, log)
-    word = "green" if not job.failed else "red" if job.failed == check.step else f"red at {job.failed}"
+    word = "green" if not job.failed else f"red at {job.failed}"
+    if job.failed == check.step:
+        text = said_last(log.read_text(encoding="utf-8", errors="replace"))
+        said = "FAILED" in outcomes(text, check.test) if check.step == "verify" else check.says in text
+        word = "red" if said else f"red at {job.failed}, of something else"
     return Verdict(word, job.total)
 
 
@@ -112,18 +126,24 @@ def chosen(words: Sequence[str], fast: bool) -> list[Fault]:
 
 def prove(faults: Sequence[Fault], folder: Path) -> list[tuple[Fault, Verdict, Verdict]]:
     """Return for each fault what its check said before and with it."""
+    # All of these first: what was rendered of the tree as it is serves them all.
     before: dict[str, Verdict] = {}
+    for number, fault in enumerate(faults):
+        if key(fault.check) not in before:
+            before[key(fault.check)] = run(fault.check, folder, STATE / "logs" / f"{number:02}-before.log")
     results = []
     for number, fault in enumerate(faults):
-        # The steps of a scenario are one run.
-        key = fault.check.name if isinstance(fault.check, Scenario) else str(fault.check)
-        if key not in before:
-            before[key] = run(fault.check, folder, STATE / "logs" / f"{number:02}-before.log")
+        without = before[key(fault.check)]
         with planted(fault, folder):
             after = run(fault.check, folder, STATE / "logs" / f"{number:02}-with.log")
-        print(f"{fault.name}: {before[key].word}, with it {after.word} ({after.seconds:.0f} s)", flush=True)
-        results.append((fault, before[key], after))
+        print(f"{fault.name}: {without.word}, with it {after.word} ({after.seconds:.0f} s)", flush=True)
+        results.append((fault, without, after))
     return results
+
+
+def key(check: Pytest | Scenario) -> str:
+    """Return what tells apart the runs without a fault; the steps of a scenario are one run."""
+    return check.name if isinstance(check, Scenario) else check.test
 
 
 def table(results: Sequence[tuple[Fault, Verdict, Verdict]]) -> str:

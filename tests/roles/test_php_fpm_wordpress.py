@@ -8,6 +8,7 @@ import pytest
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site
+from tests.repository import ROOT
 from tests.roles.fastcgi import visit
 from tests.roles.services import is_enabled, is_hardened
 
@@ -78,6 +79,11 @@ def test_scheduled_tasks_are_the_system_s(machine: Machine, blog: Site) -> None:
         assert is_enabled(machine, f"slipway-cron-{blog.name}.timer")
     else:
         assert f"slipway-cron-{blog.name}" in machine.run("cat /etc/cron.d/* /etc/crontabs/root 2>/dev/null || true")
+
+
+def test_the_object_cache_is_in_place(machine: Machine, blog: Site) -> None:
+    there = machine.run(f"cat {machine.web_root(blog)}/wp-content/object-cache.php")
+    assert there == (ROOT / "roles/php_fpm_wordpress/files/object-cache.php").read_text().strip()
 
 
 def test_it_survives_the_kill_of_its_processes(machine: Machine, blog: Site) -> None:
