@@ -13,7 +13,8 @@ name: slipway_roles
 short_description: Derives the variables of each role from the complete sites
 description:
   - Each filter takes sites that C(slipway_complete_sites) made, and returns a public variable of one role.
-  - C(slipway_provider_host) and C(slipway_client_addresses) tell who serves whom where several hosts share the work.
+  - C(slipway_provider_host), C(slipway_client_addresses) and C(slipway_partners) tell who serves whom where several
+    hosts share the work.
   - C(slipway_certificates) is for C(tls_certificate), C(slipway_database_users) for C(mariadb),
     C(slipway_cache_users) for C(redis_cache), C(slipway_php_sites) for C(php_fpm_wordpress),
     C(slipway_web_sites) for C(nginx_tls), C(slipway_ftp_accounts) for C(ftp),
@@ -60,6 +61,15 @@ def client_addresses(provider: str, providers: list[str], clients: list[str], ad
     """Return from where ``provider`` is used, ``localhost`` for itself; ``addresses`` holds the clients'."""
     mine = [client for client in clients if provider_host(client, providers) == provider]
     return ["localhost" if client == provider else addresses[client] for client in mine]
+
+
+def partners(host: str, groups: dict[str, list[str]]) -> list[str]:
+    """Return the other hosts that serve ``host`` its database and cache, and those that it serves."""
+    found: set[str] = set()
+    for client in groups.get("php", []):
+        servers = {provider_host(client, groups[kind]) for kind in ("database", "cache")}
+        found |= servers if client == host else {client} if host in servers else set()
+    return sorted(found - {host})
 
 
 def database_users(sites: list[Site], hosts: list[str]) -> list[dict[str, str]]:
@@ -228,6 +238,7 @@ class FilterModule:
             "slipway_certificates": certificates,
             "slipway_provider_host": provider_host,
             "slipway_client_addresses": client_addresses,
+            "slipway_partners": partners,
             "slipway_databases": databases,
             "slipway_database_users": database_users,
             "slipway_cache_users": cache_users,

@@ -239,19 +239,22 @@ def test_a_site_that_is_new_is_not_moved(summary: Summary, tmp_path: Path) -> No
     given = list(copy.deepcopy(lab_target.sites()).values())
     new = {**given[0], "name": "newcomer", "domain": "newcomer.example.test", "aliases": []}
     wanted = {"slipway_provider": _other(summary.provider), "slipway_allow_provider_change": True}
-    run = runs.run(tmp_path, variables={**wanted, "slipway_sites": [*given, new]})
+    # Else the passwords of the new site would be made, as for any site that can be served.
+    run = runs.run(tmp_path, "--check", variables={**wanted, "slipway_sites": [*given, new]})
     assert_refused(run, ("slipway_provider", "newcomer"))
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "variables", "named"),
+    ("elsewhere", "variables", "limit", "named"),
     [
-        ("database", {"slipway_sockets_only": True}, ("slipway_sockets_only", "front", "socket")),
-        ("php", {}, ("inventory", "front", "web", "php")),
+        ("database", {"slipway_sockets_only": True}, "front,back", ("slipway_sockets_only", "front", "socket")),
+        ("database", {}, "back", ("--limit", "front", "back")),
+        ("php", {}, "front,back", ("inventory", "front", "web", "php")),
     ],
+    ids=["sockets between two hosts", "half of two hosts", "PHP apart from nginx"],
 )
 def test_hosts_that_do_not_fit_are_refused(
-    summary: Summary, tmp_path: Path, elsewhere: str, variables: dict[str, Any], named: tuple[str, ...]
+    summary: Summary, tmp_path: Path, elsewhere: str, variables: dict[str, Any], limit: str, named: tuple[str, ...]
 ) -> None:
     """Sockets asked for between two hosts; nginx apart from PHP. Both hosts are the target, under other names."""
     if summary.provider != "native":
@@ -260,9 +263,11 @@ def test_hosts_that_do_not_fit_are_refused(
     groups = load(ROOT / "inventory" / "hosts.yml")["all"]["children"]
     children: dict[str, Any] = {group: {"hosts": {"back" if group == elsewhere else "front": {}}} for group in groups}
     content = {"all": {"hosts": dict.fromkeys(("front", "back"), connection | variables), "children": children}}
-    path = tmp_path / "apart.yml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    run = runs.run(tmp_path, "-i", str(path), "--limit", "localhost,front,back")
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    (folder / "group_vars").symlink_to(ROOT / "inventory" / "group_vars")
+    (folder / "hosts.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    run = runs.finish(runs.start(tmp_path, "--limit", f"localhost,{limit}", inventory=folder))
     assert_refused(run, named)
 
 

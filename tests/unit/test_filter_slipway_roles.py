@@ -115,5 +115,10 @@ def test_only_the_hosts_that_use_a_database_may_connect() -> None:
     clients = ["a", "b", "c"]
     assert roles.client_addresses("a", ["a", "b"], clients, addresses) == ["localhost", "192.0.2.3"]
     assert roles.client_addresses("b", ["a", "b"], clients, addresses) == ["localhost"]
+    groups = {"php": clients, "database": ["a", "b"], "cache": ["b"]}
+    assert roles.partners("a", groups) == ["b", "c"]
+    assert roles.partners("b", groups) == ["a", "c"]
+    assert roles.partners("c", groups) == ["a", "b"]
+    assert roles.partners("a", {**groups, "php": ["b"]}) == []
     hosts = [user["host"] for user in roles.database_users(FULL, ["localhost", "192.0.2.3"])]
     assert hosts == ["localhost", "192.0.2.3"]
