@@ -169,7 +169,7 @@ FAULTS = (
         "roles/nginx_tls/templates/nginx.conf.j2",
         "    server_tokens off;\n",
         "    server_tokens off\n",
-        Pytest(f"{TEMPLATES}test_the_program_it_is_for_takes_it[nginx-{NATIVE}]"),
+        Pytest(f"{TEMPLATES}test_the_program_it_is_for_takes_it[{NATIVE}-nginx]"),
     ),
     Fault(
         "a file with a secret is for all to read",
@@ -183,7 +183,7 @@ FAULTS = (
         "roles/mariadb/tasks/compose.yml",
         "          healthcheck:\n            test: [CMD, mariadb-admin, --silent, ping]\n",
         "",
-        Pytest(f"{TEMPLATES}test_the_program_it_is_for_takes_it[compose-{COMPOSE}]"),
+        Pytest(f"{TEMPLATES}test_the_program_it_is_for_takes_it[{COMPOSE}-compose]"),
     ),
     Fault(
         "the network of the backend leads out",
