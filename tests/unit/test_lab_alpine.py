@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab import alpine, platforms, rehearsal
+from lab import alpine, platforms, rehearsal, vm
 from lab.rehearsal import HERE, build
 from tests.parsers import shell_faults
 
@@ -75,15 +75,20 @@ def test_target_script_formats_and_parses() -> None:
     values = {
         "repositories": rehearsal.use_mirror("http://10.0.0.3"),
         "packages": "a b",
-        "user": "operator",
-        "uid": 1000,
+        "fresh": alpine.fresh("operator", 1000),
         "init": "/.lab/init",
-        "authorities": "/x",
     }
     script = alpine.SCRIPT.format(**values)
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     assert "python" not in script
     assert not {"python3", "sudo", "curl"} & set(alpine.PACKAGES)
+
+
+def test_vm_script_parses_and_leaves_the_console_alone() -> None:
+    fresh = alpine.fresh("operator", 1000)
+    script = vm.ALPINE_SCRIPT.format(files="", place=vm.PLACE_FILES, packages="a b", fresh=fresh)
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    assert "\t" not in script, "the shell on the console would complete a word"
 
 
 @pytest.mark.parametrize(
