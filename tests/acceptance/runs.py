@@ -27,6 +27,8 @@ _INTERRUPTED = {
     "User interrupted execution",
     "Unexpected Exception, this is probably a bug: process object is closed",
 }
+# What Python prints when Ctrl-C comes while Ansible forks a worker: the interruption is lost, and the run goes on.
+_LOST = "Exception ignored in:"
 _ERROR = re.compile(r"^\[ERROR\]: (?:Task failed: (?:Action failed|Module failed): )?(.*)$", re.MULTILINE)
 
 
@@ -100,12 +102,17 @@ def finish(
     """
     began = time.monotonic()
     lines: list[str] = []
+    sent = False
     assert process.stdout is not None
     timers = [_later(timeout, process, signal.SIGKILL)]
     try:
         for line in process.stdout:
             lines.append(line)
-            if cut and cut(line):
+            if sent and line.startswith(_LOST):
+                # The user sees that the run goes on, and presses again.
+                _send(process, sign)
+            elif cut and cut(line):
+                sent = True
                 _send(process, sign)
                 # The worker that Ansible ends may hold the lock of its results; then Ansible waits for that lock until
                 # it is interrupted again, which is what its user does.
