@@ -335,6 +335,16 @@ def test_a_oneshot_of_a_user_runs_exactly_its_command() -> None:
     assert _shell("", f"sh -c {line[1]}") == "a  b $HOME\n"
 
 
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_a_oneshot_runs_its_commands_in_its_folder(tmp_path: Path, verb: str) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    unit = {**UNITS[4], "command": "/bin/pwd", "stop_command": "/bin/pwd", "working_directory": str(folder)}
+    text = script(unit).replace("/var/log/slipway", str(tmp_path))
+    end = f"ebegin() {{ :; }}; eend() {{ return $1; }}; {verb}; cat {tmp_path}/stack.log"
+    assert _shell(text, end) == f"{folder}\n"
+
+
 def _listens(port: int) -> str:
     """Return the line of /proc/net/tcp for a listener (proc_net_tcp.rst)."""
     return (
