@@ -46,7 +46,7 @@ NATIVE_SERVICES = {
 CACHE_CLIENT = "$(command -v redis-cli || command -v valkey-cli)"
 CACHE_SOCKET = "/var/lib/slipway/cache/cache.sock"
 
-# Prints every process as JSON; a process that ends meanwhile is left out.
+# Prints every process as JSON; one that has ended, or ends meanwhile, is left out.
 LIST_PROCESSES = r"""
 import json, os
 found = []
@@ -54,6 +54,8 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         with open(f"/proc/{pid}/stat") as file:
             text = file.read()
+        if text[text.rindex(")") + 2] == "Z":
+            continue
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
         with open(f"/proc/{pid}/status") as file:

@@ -89,8 +89,9 @@ def test_old_protocols_are_refused(wordpress_site: Site, summary: Summary, versi
     connection.context.set_ciphers("ALL:@SECLEVEL=0")
     connection.context.minimum_version = version
     connection.context.maximum_version = version
-    # An alert comes from the server; what this side refuses by itself is called otherwise.
-    with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+    # An alert comes from the server; what this side refuses by itself is called otherwise. vsftpd 3.0.3 has no setting
+    # for TLS 1.1, but no cipher for it either.
+    with pytest.raises(ssl.SSLError, match=r"ALERT_(PROTOCOL_VERSION|HANDSHAKE_FAILURE)"):
         connection.auth()
     connection.close()
 
