@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,10 +40,17 @@ def test_a_wrong_password_is_refused(wordpress_site: Site, summary: Summary) -> 
 
 
 @pytest.mark.parametrize("path", ["/wp-login.php", "/xmlrpc.php"])
-def test_tries_are_limited(wordpress_client: Client, path: str) -> None:
+def test_tries_are_limited(wordpress_client: Client, summary: Summary, path: str) -> None:
     """As many as the limit allows for the time the tries take, and no more."""
+
+    def attempt(_: int) -> int:
+        client = Client(wordpress_client.site, summary.ca_certificate)
+        return client.post(path, {"log": "nobody", "pwd": "nothing"}).status
+
     start = time.monotonic()
-    got = [wordpress_client.post(path, {"log": "nobody", "pwd": "nothing"}).status for _ in range(TRIES)]
+    # At once, because a target may be so slow that one after the other stays within the limit.
+    with ThreadPoolExecutor(TRIES) as pool:
+        got = list(pool.map(attempt, range(TRIES)))
     allowed = 1 + AT_ONCE + (time.monotonic() - start) / 60 * PER_MINUTE
     assert set(got) <= {200, 405, 429}
     assert 429 in got

@@ -5,9 +5,11 @@ After the reboot of test_persistence.py, so that timers which don't come back by
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -18,8 +20,8 @@ from tests.acceptance.wordpress import Author
 
 pytestmark = [pytest.mark.writes, pytest.mark.slow]
 
-# Seconds. WordPress publishes at once what is due within a minute.
-AHEAD = 75
+# Seconds. WordPress publishes at once what is due within a minute, and a slow target takes long to take a post.
+AHEAD = 120
 # Seconds between two turns of a timer (php_fpm_wordpress_cron_minutes), and for a turn itself.
 TURN = 300
 WORK = 60
@@ -28,19 +30,23 @@ WORK = 60
 def test_a_post_for_later_is_published(
     summary: Summary, authors: Callable[[Site], Author], mark: str, measure: Measure
 ) -> None:
-    due = (datetime.now(UTC) + timedelta(seconds=AHEAD)).strftime("%Y-%m-%dT%H:%M:%S")
-    content = {"title": mark, "content": mark, "status": "future", "date_gmt": due}
     waiting: dict[str, Callable[[], str]] = {}
 
     def status_of(author: Author, post: int) -> Callable[[], str]:
         return lambda: str(author.api("GET", f"/wp/v2/posts/{post}", context="edit")["status"])
 
+    # The limit of logins may hold one of them up.
+    logged_in = {site.name: authors(site) for site in summary.of_type("wordpress")}
     with ExitStack() as undo:
-        for site in summary.of_type("wordpress"):
-            author = authors(site)
+        start = time.monotonic()
+        for name, author in logged_in.items():
+            # By the target's clock, not by this one's.
+            now = parsedate_to_datetime(author.client.get("/").headers["Date"])
+            due = (now + timedelta(seconds=AHEAD)).strftime("%Y-%m-%dT%H:%M:%S")
+            content = {"title": mark, "content": mark, "status": "future", "date_gmt": due}
             post = author.api("POST", "/wp/v2/posts", content)["id"]
             undo.callback(author.api, "DELETE", f"/wp/v2/posts/{post}", force="true")
-            waiting[site.name] = status_of(author, post)
+            waiting[name] = status_of(author, post)
         assert {ask() for ask in waiting.values()} == {"future"}
 
         def are_published() -> bool:
@@ -48,5 +54,5 @@ def test_a_post_for_later_is_published(
             assert not late, f"not yet: {', '.join(late)}"
             return True
 
-        seconds = wait_until("posts for later are published", are_published, AHEAD + TURN + WORK, pause=2)
-        measure("posts for later: published after they were due", seconds - AHEAD)
+        wait_until("posts for later are published", are_published, AHEAD + TURN + WORK, pause=2)
+        measure("posts for later: published after they were due", time.monotonic() - start - AHEAD)

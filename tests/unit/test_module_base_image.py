@@ -79,21 +79,21 @@ APT::Install-Recommends "1";
 
 def test_alpine_is_made_of_the_host_s_repositories_with_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base_image, "_AUTHORITIES", Path("/none"))
-    install, copy, pack = alpine_commands(Path("/work/root.tar"), Path("/work/root"))
+    install, copy, pack = alpine_commands(Path("/somewhere/root.tar"), Path("/somewhere/root"))
     options = " ".join(install)
-    assert "--root /work/root" in options
+    assert "--root /somewhere/root" in options
     assert "--repositories-file /etc/apk/repositories" in options
     assert "--keys-dir /etc/apk/keys" in options
     assert "--allow-untrusted" not in options
-    assert {"/etc/apk/repositories", "/etc/apk/keys", "/work/root/etc/apk"} <= set(copy)
-    assert pack == ["tar", "-C", "/work/root", "-cf", "/work/root.tar", "."]
+    assert {"/etc/apk/repositories", "/etc/apk/keys", "/somewhere/root/etc/apk"} <= set(copy)
+    assert pack == ["tar", "-C", "/somewhere/root", "-cf", "/somewhere/root.tar", "."]
 
 
 def test_alpine_trusts_whom_the_host_trusts_before_its_list_is_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(base_image, "_AUTHORITIES", tmp_path)
-    make, trust, install, *_ = alpine_commands(Path("/work/root.tar"), Path("/work/root"))
-    assert make == ["mkdir", "-p", f"/work/root{tmp_path.parent}"]
-    assert trust == ["cp", "-a", str(tmp_path), f"/work/root{tmp_path.parent}"]
+    make, trust, install, *_ = alpine_commands(Path("/somewhere/root.tar"), Path("/somewhere/root"))
+    assert make == ["mkdir", "-p", f"/somewhere/root{tmp_path.parent}"]
+    assert trust == ["cp", "-a", str(tmp_path), f"/somewhere/root{tmp_path.parent}"]
     assert install[0] == "apk"
