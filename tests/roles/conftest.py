@@ -77,10 +77,10 @@ def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     host = request.node.callspec.params["machine"]
     told: list[dict[str, Any]] = []
 
-    def run(**variables: Any) -> None:
+    def run(*arguments: str, **variables: Any) -> None:
         told.append(variables)
         done = subprocess.run(
-            [program, "role.yml", "-i", inventory, "--limit", host, "-e", json.dumps(variables)],
+            [program, "role.yml", "-i", inventory, "--limit", host, "-e", json.dumps(variables), *arguments],
             cwd=ROOT / "molecule/shared",
             stdin=subprocess.DEVNULL,
             capture_output=True,

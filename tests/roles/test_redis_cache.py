@@ -94,6 +94,8 @@ def test_the_other_flavor_takes_its_place(machine: Machine, given: Given, conver
     first = flavor(machine)
     (second,) = SERVICES.keys() - {first}
     for now, before, told in ((second, first, {"redis_cache_flavor": second, **REACHED}), (first, second, {})):
+        converge("--check", **told)
+        assert flavor(machine) == before
         converge(**told)
         assert flavor(machine) == now
         assert ask(machine, given, "blog", "SET blog:flavor x", "GET blog:flavor") == ["OK", "x"]
