@@ -17,6 +17,7 @@ description:
   - C(slipway_secret_names) names the secrets that the sites need and nobody gave.
   - C(slipway_secret_paths) tells where those lie on the controller.
   - C(slipway_complete_sites) gives every site all its keys.
+  - C(slipway_foreign_accounts) tells which names and ids of sites a host gave to something else.
 """
 
 Site = dict[str, Any]
@@ -74,7 +75,8 @@ _TAKEN = re.compile(
     r"schema|performance-schema|test|static"
 )
 
-# Below busybox's limit of 60000 and above what adduser gives to people by default.
+# Above what adduser gives to people by default and the stack's own ids, and below busybox's limit of 60000. A static
+# site's http-server listens on the port of this number.
 _UID_FIRST = 20000
 _UID_COUNT = 10000
 
@@ -198,6 +200,11 @@ def _site_errors(where: str, site: object) -> list[str]:
         for index, domain in enumerate([site["domain"], *site.get("aliases", [])])
         if not _DOMAIN.fullmatch(domain)
     ]
+    if not _UID_FIRST <= site.get("uid", _UID_FIRST) < _UID_FIRST + _UID_COUNT:
+        errors.append(
+            f"{where}.uid: {site['uid']} is not allowed; {_UID_FIRST} to {_UID_FIRST + _UID_COUNT - 1}, or none to have"
+            " one worked out"
+        )
     errors += _passwords(where, site)
     check = _wordpress_errors if site["type"] == "wordpress" else _static_errors
     return errors + list(check(where, site))
@@ -292,6 +299,25 @@ def complete_sites(sites: list[Site], made: dict[str, str], https_port: int = 44
     return result
 
 
+def foreign_accounts(sites: list[Site], users: dict[str, list[str]], groups: dict[str, list[str]]) -> list[str]:
+    """Return the sites whose name or id a host gave to something else, with what has it.
+
+    ``users`` and ``groups`` are the host's accounts as the module ``getent`` returns them: the id is the second value.
+    A site's own user and group have its name and its id.
+    """
+    errors = []
+    for site in sites:
+        own = (site["name"], str(site["uid"]))
+        for kind, accounts in (("user", users), ("group", groups)):
+            found = [(name, values[1]) for name, values in accounts.items()]
+            errors += [
+                f"{own[0]} (uid {own[1]}): the host has the {kind} {name} with the id {number}"
+                for name, number in found
+                if (name, number) != own and (name == own[0] or number == own[1])
+            ]
+    return errors
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
@@ -302,4 +328,5 @@ class FilterModule:
             "slipway_secret_names": secret_names,
             "slipway_secret_paths": secret_paths,
             "slipway_complete_sites": complete_sites,
+            "slipway_foreign_accounts": foreign_accounts,
         }

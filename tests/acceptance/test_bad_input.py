@@ -98,6 +98,7 @@ CASES = (
         _sites(lambda sites: sites[0].update(domain="not_a_domain")),
         ("slipway_sites[0].domain", "'not_a_domain'", "host name"),
     ),
+    Case("id of another", _sites(lambda sites: sites[0].update(uid=33)), ("slipway_sites[0].uid", "33", "20000")),
     Case(
         "unknown type",
         _sites(lambda sites: sites[0].update(type="drupal")),
@@ -148,6 +149,8 @@ CASES = (
     ),
     Case("unknown variable of all", _set(slipway_socket_only=True), ("slipway_socket_only", "no such variable")),
     Case("unknown variable", _set(nginx_tls_htps_port=443), ("nginx_tls_htps_port", "README")),
+    Case("variable worked out", _set(ftp_passive_address="192.0.2.1"), ("ftp_passive_address", "slipway_address")),
+    Case("undefined variable", _set(nginx_tls_body_max="{{ vault_typo }}"), ("vault_typo", "undefined")),
     Case("wrong kind of value", _set(php_fpm_wordpress_replicas="many"), ("php_fpm_wordpress_replicas", "many", "int")),
 )
 
@@ -212,6 +215,15 @@ def listener(machine: Machine) -> Iterator[int]:
 def test_a_port_that_is_taken_is_refused(listener: int, tmp_path: Path) -> None:
     run = runs.run(tmp_path, variables={"nginx_tls_https_port": listener})
     assert_refused(run, ("nginx_tls_https_port", str(listener), "python3"))
+
+
+def test_a_site_named_as_an_account_is_refused(summary: Summary, tmp_path: Path) -> None:
+    """Its files would be the account's, and a site that is removed takes its account along."""
+    if summary.provider != "native":
+        pytest.skip("compose makes no accounts")
+    given = list(copy.deepcopy(lab_target.sites()).values())
+    run = runs.run(tmp_path, variables={"slipway_sites": [{**given[0], "name": "games"}, *given[1:]]})
+    assert_refused(run, ("slipway_sites", "games", "user", "another name"))
 
 
 def _other(provider: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from plugins.filter.slipway_sites import (
     complete_sites,
     default_uid,
+    foreign_accounts,
     secret_names,
     secret_paths,
     site_errors,
@@ -111,6 +112,8 @@ BAD: dict[str, tuple[list[Any], list[str]]] = {
     "a domain twice": ([wordpress(), static(domain="blog.example.test")], ["[1].domain", "[0].domain"]),
     "a domain as alias": ([wordpress(), static(aliases=["blog.example.test"])], ["[1].aliases"]),
     "a user id twice": ([wordpress(uid=20001), static(uid=20001)], ["[1].uid", "20001"]),
+    "a user id of the system": ([wordpress(uid=33)], ["[0].uid", "33", "20000 to 29999"]),
+    "a user id that is no port": ([static(uid=70000)], ["[0].uid", "70000", "20000 to 29999"]),
     "no list": ({"blog": {}}, ["slipway_sites", "list"]),  # type: ignore[dict-item]
     "no mapping": (["blog"], ["[0]", "blog"]),
 }
@@ -178,6 +181,35 @@ def test_what_was_said_is_kept_and_the_rest_filled_in() -> None:
     assert full["timezone"] == "Europe/Berlin"
     assert full["language"] == "en_US"
     assert full["users"] == []
+
+
+# The host's accounts, as the module getent returns them.
+USERS = {"root": ["x", "0", "0", "root", "/root", "/bin/sh"], "debian": ["x", "1000", "1000", "", "/home/debian", ""]}
+GROUPS = {"root": ["x", "0", ""], "video": ["x", "44", ""]}
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "groups", "words"),
+    [
+        ("debian", {}, {}, ["debian (uid 20001)", "the user debian with the id 1000"]),
+        ("video", {}, {}, ["video (uid 20001)", "the group video with the id 44"]),
+        ("blog", {"other": ["x", "20001", "20001"]}, {}, ["blog (uid 20001)", "the user other with the id 20001"]),
+        ("blog", {}, {"other": ["x", "20001", ""]}, ["blog (uid 20001)", "the group other with the id 20001"]),
+        ("blog", {"blog": ["x", "20002", "20002"]}, {}, ["blog (uid 20001)", "the user blog with the id 20002"]),
+    ],
+    ids=["a user's name", "a group's name", "a user's id", "a group's id", "another id than before"],
+)
+def test_what_the_host_gave_to_something_else_is_no_sites(
+    name: str, users: dict[str, list[str]], groups: dict[str, list[str]], words: list[str]
+) -> None:
+    (error,) = foreign_accounts([{"name": name, "uid": 20001}], USERS | users, GROUPS | groups)
+    assert all(word in error for word in words), error
+
+
+def test_what_the_site_has_already_is_its_own() -> None:
+    users, groups = {"blog": ["x", "20001", "20001", "", "/var/www/blog", ""]}, {"blog": ["x", "20001", ""]}
+    assert foreign_accounts([{"name": "blog", "uid": 20001}], USERS | users, GROUPS | groups) == []
+    assert foreign_accounts([{"name": "blog", "uid": 20001}], USERS, GROUPS) == []
 
 
 def test_a_user_id_stays_when_sites_come_and_go() -> None:
