@@ -161,17 +161,23 @@ BASE_IMAGE = f"registry.example.test/base@sha256:{'0' * 64}"
 
 @dataclass(frozen=True)
 class Host:
-    """One way to be served: a platform, a provider, whether database and cache are on another host, and the system in
-    the images where it is given."""
+    """One way to be served: a platform, a provider, whether database and cache are on another host, the system in the
+    images where it is given, and whether all sites are files that nginx serves."""
 
     platform: Platform
     provider: str
     apart: bool = False
     base: str = ""
+    files: bool = False
 
     @property
     def name(self) -> str:
-        return "-".join([self.platform.name, self.provider, *(["apart"] if self.apart else []), *self.base.split()])
+        words = [word for word in ("apart", "files") if getattr(self, word)]
+        return "-".join([self.platform.name, self.provider, *words, *self.base.split()])
+
+    @property
+    def sites(self) -> list[dict[str, Any]]:
+        return [site for site in SITES if site["name"] == "docs"] if self.files else SITES
 
     @property
     def variables(self) -> dict[str, str]:
@@ -194,6 +200,8 @@ OTHERS = [
         if (host := Host(Platform(title, manager), provider)) not in FEW
     ),
     Host(DEBIAN, "native", apart=True),
+    Host(DEBIAN, "compose", files=True),
+    Host(DEBIAN, "native", files=True),
     # Images of the other family.
     Host(DEBIAN, "compose", base="Alpine-3.23"),
     Host(ALPINE, "compose", base="Debian-13"),
@@ -229,7 +237,12 @@ def marks(host: Host) -> list[pytest.MarkDecorator]:
     return [pytest.mark.platforms] if host in OTHERS else []
 
 
-every_host = pytest.mark.parametrize("host", [pytest.param(host, id=host.name, marks=marks(host)) for host in HOSTS])
+def _each(hosts: list[Host]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("host", [pytest.param(host, id=host.name, marks=marks(host)) for host in hosts])
+
+
+every_host = _each(HOSTS)
+every_wordpress_host = _each([host for host in HOSTS if not host.files])
 
 
 # What is done as it is written; all else is stood in for.
@@ -349,7 +362,7 @@ def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
         host.name: {
             "facts": host.platform.facts,
             "slipway_provider": host.provider,
-            "slipway_sites": SITES,
+            "slipway_sites": host.sites,
             "slipway_state_dir": str(folder / "state"),
             "slipway_address": f"192.0.2.{number}",
             **host.variables,

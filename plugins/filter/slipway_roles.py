@@ -130,7 +130,7 @@ def php_sites(sites: list[Site], database_host: str, cache: dict[str, Any]) -> l
 
 
 def static_sites(sites: list[Site], default_server: str) -> list[dict[str, Any]]:
-    """Return the static sites, each with who serves it and the loopback port for the native http-server."""
+    """Return the static sites, each with who serves it and the port of its http-server."""
     return [
         {
             "name": site["name"],
@@ -178,7 +178,8 @@ def web_sites(
         else:
             entry |= {
                 "type": "proxy",
-                "upstreams": [f"static-{name}:8080" if compose else f"127.0.0.1:{site['uid']}"],
+                # A port that no other site has: whoever asks at an address that is another's by now gets no page.
+                "upstreams": [f"{'static-' + name if compose else '127.0.0.1'}:{site['uid']}"],
             }
         result.append(entry)
     return result

@@ -97,7 +97,7 @@ def story(machine: Machine, summary: Summary, tmp_path_factory: pytest.TempPathF
         if kind == "wordpress":
             site |= {"title": "Slipway younger", "admin": {"name": "captain", "email": "captain@example.test"}}
         else:
-            site["source"] = {}
+            site |= {"source": {}, "server": "http-server"}
         sites.append(site)
     _forget(machine, summary)
     with served.folder(files, summary.ssh.host) as url:
@@ -224,6 +224,30 @@ def test_a_newer_version_updates_core_and_database(
     assert all_served(summary)
 
 
+def titles_until(story: Story, summary: Summary, name: str, wanted: str) -> list[str]:
+    """Return the titles that a site showed until it showed this one."""
+    seen: list[str] = []
+
+    def shows() -> bool:
+        seen.append(client(story, summary, name).get("/").title)
+        return seen[-1] == wanted
+
+    wait_until(f"{name} shows {wanted}", shows, 30)
+    return seen
+
+
+@pytest.mark.compose
+def test_no_domain_serves_the_container_of_another(machine: Machine, story: Story, summary: Summary) -> None:
+    """The Engine gives addresses in the order of start; in one of the two orders each has that of the other one."""
+    names = ("packed", "cloned")
+    for order in (names, names[::-1]):
+        machine.stack(f"stop {' '.join(f'static-{name}' for name in order)}")
+        for name in order:
+            machine.stack(f"start static-{name}")
+        assert "cloned-two" not in titles_until(story, summary, "packed", "packed-two")
+        assert "packed-two" not in titles_until(story, summary, "cloned", "cloned-two")
+
+
 @pytest.mark.parametrize("what", ["wordpress", "static"])
 def test_an_archive_that_does_not_match_is_not_installed(
     machine: Machine, story: Story, summary: Summary, tmp_path: Path, what: str
@@ -253,6 +277,26 @@ def test_an_archive_that_does_not_match_is_not_installed(
     assert {site.name: machine.wordpress_version(site) for site in summary.of_type("wordpress")} == before
     assert client(story, summary, "packed").get("/").title == "packed-two"
     assert all_served(summary)
+
+
+def test_a_source_of_another_kind_takes_the_place_of_the_old_one(
+    machine: Machine, story: Story, summary: Summary, tmp_path: Path
+) -> None:
+    """A checkout has the files of its version alone, and what is no checkout has nothing of git."""
+    packed, cloned = story.source("packed"), story.source("cloned")
+    was = dict(packed)
+    for source, other in ((packed, dict(cloned)), (cloned, was)):
+        source.clear()
+        source.update(other)
+    run = runs.run(tmp_path, "--tags", "static", variables=story.variables)
+    assert run.code == 0, run.output[-3000:]
+    assert client(story, summary, "packed").get("/").title == "cloned-two"
+    assert client(story, summary, "packed").get("/more/page.html").status == 404
+    assert client(story, summary, "cloned").get("/").title == "packed-two"
+    assert client(story, summary, "cloned").get("/more/page.html").text == "packed-two"
+    assert machine.run("find /srv/slipway/static/cloned -name .git -o -name history") == ""
+    again = runs.run(tmp_path, "--tags", "static", "--check", variables=story.variables)
+    assert (again.code, again.changes) == (0, []), again.output[-3000:]
 
 
 def test_a_site_that_left_the_inventory_is_not_served(

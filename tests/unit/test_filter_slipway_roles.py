@@ -95,9 +95,8 @@ def test_a_site_with_a_server_of_its_own_is_proxied(compose: bool) -> None:
     site = web(compose)["manual"]
     assert site["type"] == "proxy"
     (upstream,) = site["upstreams"]
-    if not compose:
-        (manual,) = [s for s in roles.static_sites(FULL, "nginx") if s["name"] == "manual"]
-        assert upstream == f"127.0.0.1:{manual['port']}"
+    (manual,) = [s for s in roles.static_sites(FULL, "nginx") if s["name"] == "manual"]
+    assert upstream == f"{'static-manual' if compose else '127.0.0.1'}:{manual['port']}"
 
 
 def test_the_default_server_counts_where_a_site_says_nothing() -> None:

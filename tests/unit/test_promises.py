@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.rendered import Host, Rendered, every_host
+from tests.rendered import Host, Rendered, every_host, every_wordpress_host
 
 
 def texts(rendered: Rendered, host: Host, name: str) -> list[str]:
@@ -23,7 +23,7 @@ def test_nginx_speaks_no_old_tls(host: Host, rendered: Rendered) -> None:
         assert "ssl_reject_handshake on;" in text
 
 
-@every_host
+@every_wordpress_host
 def test_ftp_is_encrypted_and_knows_no_anonymous(host: Host, rendered: Rendered) -> None:
     for text in texts(rendered, host, "vsftpd.conf"):
         lines = text.splitlines()
@@ -32,7 +32,7 @@ def test_ftp_is_encrypted_and_knows_no_anonymous(host: Host, rendered: Rendered)
         assert not [line for line in lines if re.fullmatch(r"ssl_(sslv2|sslv3|tlsv1|tlsv11)=YES", line)]
 
 
-@every_host
+@every_wordpress_host
 def test_ftp_passwords_are_checked_in_the_server_and_costly_to_guess(host: Host, rendered: Rendered) -> None:
     """Debian 12's vsftpd hangs when a login runs a program; on Alpine no package has a module that could."""
     native = host.provider == "native"
@@ -42,7 +42,7 @@ def test_ftp_passwords_are_checked_in_the_server_and_costly_to_guess(host: Host,
     assert re.search(r"^blog:\$6\$rounds=200000\$", accounts, re.MULTILINE)
 
 
-@every_host
+@every_wordpress_host
 def test_wordpress_knows_its_cache_and_edits_no_file(host: Host, rendered: Rendered) -> None:
     for text in texts(rendered, host, "wp-config*.php"):
         assert "'WP_REDIS_PREFIX'" in text
@@ -61,3 +61,9 @@ def test_images_are_made_by_the_package_manager_of_their_base(host: Host, render
         assert not re.search(rf"\b{other}\b", text)
     mounts = "\n".join(path.read_text() for path in rendered.root(host).rglob("compose.d/mariadb.yml"))
     assert (":/etc/my.cnf.d/" in mounts) == (host.provider == "compose" and family == "Alpine")
+
+
+@every_host
+def test_nobody_listens_for_accounts_that_nobody_has(host: Host, rendered: Rendered) -> None:
+    stack = [path.stem for path in rendered.root(host).rglob("compose.d/*.yml")]
+    assert {"ftp", "php"} & set(stack) == ({"ftp", "php"} if host.provider == "compose" and not host.files else set())

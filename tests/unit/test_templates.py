@@ -138,6 +138,15 @@ def native(host: Host) -> bool:
     return host.provider == "native"
 
 
+def wordpress(host: Host) -> bool:
+    return not host.files
+
+
+def installed(host: Host) -> bool:
+    """Tell whether PHP and the FTP server are there: packages stay, also where no site needs them."""
+    return native(host) or wordpress(host)
+
+
 def systemd(host: Host) -> bool:
     return host.platform.manager == "systemd"
 
@@ -206,7 +215,7 @@ def _nginx(stage: Stage, host: Host) -> list[str]:
     ]
 
 
-@check("php-fpm", r".*/(fpm-[^/]*|fpm/pool\.d/[^/]*|php-fpm\.d/[^/]*)\.conf")
+@check("php-fpm", r".*/(fpm-[^/]*|fpm/pool\.d/[^/]*|php-fpm\.d/[^/]*)\.conf", wordpress)
 def _php_fpm(stage: Stage, host: Host) -> list[str]:
     fpm = program(host, "php-fpm*")
     lines = []
@@ -222,7 +231,7 @@ def _php_fpm(stage: Stage, host: Host) -> list[str]:
     return lines
 
 
-@check("php.ini", r".*/(php\.ini|conf\.d/[^/]*\.ini)")
+@check("php.ini", r".*/(php\.ini|conf\.d/[^/]*\.ini)", installed)
 def _php_ini(stage: Stage, host: Host) -> list[str]:
     php = program(host, "php[0-9]*", "php")
     lines = []
@@ -267,6 +276,7 @@ def _redis(stage: Stage, host: Host) -> list[str]:
     """Start it: it reads its files at start only. Then be one of its users."""
     server = program(host, "redis-server")
     (path,), (users,) = (stage.files(pattern) for pattern in REDIS)
+    questions = talk if wordpress(host) else admits_nobody
     # It drops nothing here: it reads the file as root, whoever owns it.
     acl = (r"^aclfile .*$", f"aclfile /{users.relative_to(stage.outside)}")
     local = [(rf"^{name} .*$", "") for name in ("port", "bind", "unixsocket", "unixsocketperm", "logfile", "dir")]
@@ -288,7 +298,7 @@ def _redis(stage: Stage, host: Host) -> list[str]:
 
         try:
             wait_until("Redis listens", answers, 30, pause=0.02)
-            lines = ["ended before it listened"] if running.poll() is not None else list(talk(connection))
+            lines = ["ended before it listened"] if running.poll() is not None else list(questions(connection))
         finally:
             running.terminate()
         output, _ = running.communicate(timeout=10)
@@ -297,16 +307,27 @@ def _redis(stage: Stage, host: Host) -> list[str]:
     return [f"{path.name}: {line}" for line in lines]
 
 
-def talk(connection: socket.socket) -> Iterator[str]:
-    """Yield what one site's user of the cache may do and shouldn't, or can't and should."""
+def asker(connection: socket.socket) -> Callable[..., str]:
+    """Return what sends a command to Redis, and returns its answer."""
 
     def ask(*words: str) -> str:
         parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
         connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
         return connection.recv(4096).decode(errors="replace")
 
-    if not ask("PING").startswith("-"):
+    return ask
+
+
+def admits_nobody(connection: socket.socket) -> Iterator[str]:
+    """Yield that a client without a password is answered."""
+    if not asker(connection)("PING").startswith("-"):
         yield "a client without a password is answered"
+
+
+def talk(connection: socket.socket) -> Iterator[str]:
+    """Yield what one site's user of the cache may do and shouldn't, or can't and should."""
+    yield from admits_nobody(connection)
+    ask = asker(connection)
     if ask("AUTH", "blog", SECRETS["cache"]) != "+OK\r\n":
         yield "the given password is refused"
     if ask("SET", "blog:x", "1") != "+OK\r\n":
@@ -325,7 +346,7 @@ def talk(connection: socket.socket) -> Iterator[str]:
             yield f"a site may do {words[0]} beyond its own keys"
 
 
-@check("vsftpd", r".*/vsftpd\.conf")
+@check("vsftpd", r".*/vsftpd\.conf", installed)
 def _vsftpd(stage: Stage, host: Host) -> list[str]:
     """Look after what vsftpd.conf(5) says of its lines, then ask the server for the names and values."""
     lines = []
@@ -449,7 +470,7 @@ def _json(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
 FIELDS = {"passwd": 7, "group": 4, "ftp_shadow": 9, "ftp/accounts": 9}
 
 
-@check("accounts", rf".*/({'|'.join(FIELDS)})")
+@check("accounts", rf".*/({'|'.join(FIELDS)})", installed)
 def _accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     lines = []
     for path in stage.files(CHECKS["accounts"].pattern):
@@ -469,13 +490,13 @@ def _accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
 
 
 @check("ftp accounts", r".*/ftp/accounts", native)
-def _ftp_accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+def _ftp_accounts(stage: Stage, host: Host) -> list[str]:
     """Log in, by the program that PAM asks where it has no module for it."""
     login = ROOT / "roles/ftp/files/ftp_login.py"
     lines = []
     for path in stage.files(CHECKS["ftp accounts"].pattern):
         for name, password, wanted in (
-            ("blog", SECRETS["ftp"], 0),
+            ("blog", SECRETS["ftp"], 0 if wordpress(host) else 1),
             ("blog", SECRETS["ftp"] + " ", 1),
             ("blog", "", 1),
             ("root", SECRETS["ftp"], 1),
@@ -487,7 +508,7 @@ def _ftp_accounts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     return lines
 
 
-@check("pam", r".*/pam(\.d/[^/]*)?")
+@check("pam", r".*/pam(\.d/[^/]*)?", installed)
 def _pam(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     entry = re.compile(r"(#.*)?|@include \S+|(auth|account|session|password)\s+(\[.*\]|\w+)\s+\w+\.so(\s.*)?")
     return [
