@@ -222,8 +222,8 @@ def test_a_site_named_as_an_account_is_refused(summary: Summary, tmp_path: Path)
     if summary.provider != "native":
         pytest.skip("compose makes no accounts")
     given = list(copy.deepcopy(lab_target.sites()).values())
-    run = runs.run(tmp_path, variables={"slipway_sites": [{**given[0], "name": "games"}, *given[1:]]})
-    assert_refused(run, ("slipway_sites", "games", "user", "another name"))
+    run = runs.run(tmp_path, variables={"slipway_sites": [{**given[0], "name": "video"}, *given[1:]]})
+    assert_refused(run, ("slipway_sites", "group video", "another name"))
 
 
 def _other(provider: str) -> str:
