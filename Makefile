@@ -16,6 +16,8 @@ export ANSIBLE_STRATEGY ?= slipway_fast
 PLATFORM ?=
 # How it is provisioned: compose or native.
 PROVIDER ?=
+# Whether database and cache are on a second target: make up PROVIDER=native APART=yes.
+APART ?=
 # Extra arguments: make provision ARGS='--check --diff', make test ARGS='-k cache'.
 ARGS ?=
 # The hosts to work on: make verify INVENTORY=~/hosts.
@@ -24,6 +26,7 @@ WORKERS ?= 2
 # The roles to work on: make molecule ROLE=redis_cache.
 ROLE ?=
 
+comma := ,
 lab_args := $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 help: ## List the targets
@@ -32,8 +35,9 @@ help: ## List the targets
 venv: ## Make or renew .venv from requirements.lock (only when the lock changed)
 	@tools/make-venv.sh
 
-up: venv ## From nothing to a served stack on a disposable target [PLATFORM= PROVIDER=]
-	$(bin)/python -m lab up $(lab_args)
+up: venv ## From nothing to a served stack on a disposable target, or on two [PLATFORM= PROVIDER= APART=]
+	$(bin)/python -m lab up $(lab_args) $(if $(APART),--groups docker_hosts$(comma)web$(comma)php$(comma)ftp$(comma)static)
+	$(if $(APART),$(bin)/python -m lab up $(lab_args) --name backend --groups database$(comma)cache)
 	$(bin)/ansible-playbook site.yml -i inventory $(ARGS)
 
 provision: venv ## Run the playbook alone, against the hosts of INVENTORY
