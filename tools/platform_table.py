@@ -57,17 +57,20 @@ def _proof(one: dict[str, Any]) -> str:
 
 def table(providers: dict[str, list[str]], matrix: list[dict[str, Any]]) -> str:
     """Return the Markdown between the markers: a row for each platform, a column for each provider."""
-    proven = {(one["platform"], one["service_manager"], one["provider"]): one for one in matrix}
+    proven = {(one["platform"], one["service_manager"], one["provider"], one["hosts"]): one for one in matrix}
     platforms = {platform for names in providers.values() for platform in names}
     # Debian comes with two service managers; what was never run has none.
-    managers = {one: {key[1] for key in proven if key[0] == one} or {""} for one in platforms}
+    kinds = {one: {(key[1], key[3]) for key in proven if key[0] == one} or {("", 1)} for one in platforms}
     rows = [["Platform", *(f"`{provider}`" for provider in providers)]]
     for platform in sorted(platforms, key=_order):
-        for manager in sorted(managers[platform], reverse=True):
-            row = [f"{platform}, {MANAGERS[manager]}" if manager else platform]
+        for manager, hosts in sorted(kinds[platform], key=lambda kind: (kind[1], kind[0] == "openrc")):
+            apart = f"{hosts} VMs" if hosts > 1 else ""
+            row = [", ".join(filter(None, [platform, MANAGERS.get(manager), apart]))]
             for provider, names in providers.items():
-                found = proven.get((platform, manager, provider))
-                row.append(_proof(found) if found else "not proven" if platform in names else "refused")
+                found = proven.get((platform, manager, provider, hosts))
+                # What is on several VMs is native: the stack of containers is on one.
+                may_be = platform in names and hosts == 1
+                row.append(_proof(found) if found else "not proven" if may_be else "refused")
             rows.append(row)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))

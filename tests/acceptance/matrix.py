@@ -68,11 +68,12 @@ def record(session: pytest.Session, machine: Machine) -> str:
         "platform": f"{DISTRIBUTIONS[name]} {release}",
         "service_manager": machine.service_manager,
         "provider": machine.summary.provider,
+        "hosts": len(machine.every()),
         **{word: len(reports) for word, reports in outcomes.items()},
         "revision": revision,
         "date": date,
     }
-    key = ("platform", "service_manager", "provider")
+    key = ("platform", "service_manager", "provider", "hosts")
     kept = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else []
     kept = [one for one in kept if [one[part] for part in key] != [made[part] for part in key]]
     kept = sorted([*kept, made], key=lambda one: [one[part] for part in key])

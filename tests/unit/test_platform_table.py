@@ -24,18 +24,21 @@ old
 By hand, below.
 """
 MATRIX = """[
-  {"platform": "Debian 13", "service_manager": "systemd", "provider": "compose", "passed": 198, "skipped": 2,
-   "revision": "0a1b2c3", "date": "2026-01-31"},
-  {"platform": "Debian 13", "service_manager": "openrc", "provider": "native", "passed": 150, "skipped": 9,
-   "revision": "1a1b2c3", "date": "2026-02-01"},
-  {"platform": "Debian 12", "service_manager": "systemd", "provider": "native", "passed": 151, "skipped": 9,
-   "revision": "2a1b2c3", "date": "2026-02-02"}
+  {"platform": "Debian 13", "service_manager": "systemd", "provider": "compose", "hosts": 1, "passed": 198,
+   "skipped": 2, "revision": "0a1b2c3", "date": "2026-01-31"},
+  {"platform": "Debian 13", "service_manager": "openrc", "provider": "native", "hosts": 1, "passed": 150,
+   "skipped": 9, "revision": "1a1b2c3", "date": "2026-02-01"},
+  {"platform": "Debian 12", "service_manager": "systemd", "provider": "native", "hosts": 1, "passed": 151,
+   "skipped": 9, "revision": "2a1b2c3", "date": "2026-02-02"},
+  {"platform": "Debian 13", "service_manager": "systemd", "provider": "native", "hosts": 2, "passed": 152,
+   "skipped": 9, "revision": "3a1b2c3", "date": "2026-02-03"}
 ]"""
 TABLE = """\
 | Platform | `compose` | `native` |
 |---|---|---|
 | Debian 13, systemd | proven: 198 tests, 2026-01-31 (`0a1b2c3`) | not proven |
 | Debian 13, OpenRC | not proven | proven: 150 tests, 2026-02-01 (`1a1b2c3`) |
+| Debian 13, systemd, 2 VMs | refused | proven: 152 tests, 2026-02-03 (`3a1b2c3`) |
 | Debian 12, systemd | refused | proven: 151 tests, 2026-02-02 (`2a1b2c3`) |
 | Alpine 3.22 | refused | not proven |
 | Alpine 3.9 | refused | not proven |"""
