@@ -307,7 +307,7 @@ def foreign_accounts(sites: list[Site], users: dict[str, list[str]], groups: dic
     """
     errors = []
     for site in sites:
-        own = (site["name"], str(site["uid"]))
+        own = (site["name"], str(site.get("uid", default_uid(site["name"]))))
         for kind, accounts in (("user", users), ("group", groups)):
             found = [(name, values[1]) for name, values in accounts.items()]
             errors += [

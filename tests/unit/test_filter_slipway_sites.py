@@ -210,6 +210,7 @@ def test_what_the_site_has_already_is_its_own() -> None:
     users, groups = {"blog": ["x", "20001", "20001", "", "/var/www/blog", ""]}, {"blog": ["x", "20001", ""]}
     assert foreign_accounts([{"name": "blog", "uid": 20001}], USERS | users, GROUPS | groups) == []
     assert foreign_accounts([{"name": "blog", "uid": 20001}], USERS, GROUPS) == []
+    assert foreign_accounts([{"name": "blog"}], USERS, GROUPS) == []
 
 
 def test_a_user_id_stays_when_sites_come_and_go() -> None:
