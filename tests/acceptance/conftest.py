@@ -98,9 +98,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With --record, keep that the whole suite passed on this platform."""
     if not session.config.getoption("--record"):
         return
-    reason = matrix.why_incomplete(session, exitstatus)
+    summary = the_summary(session.config)
+    reason = matrix.why_incomplete(session, exitstatus, summary)
     if not reason:
-        reason = matrix.record(session, Machine(the_summary(session.config)))
+        reason = matrix.record(session, Machine(summary))
     session.config.stash[RECORDED] = reason
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import lab_target
 from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Summary
 from tests.repository import ROOT
 
 PATH = ROOT / "tests" / "matrix.json"
@@ -23,7 +25,7 @@ OUTCOMES = ("passed", "skipped")
 RECORDS = (":!tests/matrix.json", ":!README.md")
 
 
-def why_incomplete(session: pytest.Session, status: int) -> str:
+def why_incomplete(session: pytest.Session, status: int, summary: Summary) -> str:
     """Return why a session is no proof of the whole, or nothing if it is one."""
     config = session.config
     mine = [item for item in session.items if HERE in item.path.parents]
@@ -34,15 +36,11 @@ def why_incomplete(session: pytest.Session, status: int) -> str:
         "not all tests passed": status != pytest.ExitCode.OK,
         "--writes was not given": not config.getoption("--writes"),
         "some tests were left out": left_out,
-        "the tests that run the playbook were skipped": any(map(_is_skipped_run, mine)),
+        "the tests that run the playbook were skipped": bool(lab_target.why_not(summary)),
         "no test was run": config.getoption("--collect-only"),
         f"what was tested is no commit: {', '.join(uncommitted())}": bool(uncommitted()),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def _is_skipped_run(item: pytest.Item) -> bool:
-    return bool(item.get_closest_marker("lab") and item.get_closest_marker("skip"))
 
 
 def uncommitted() -> list[str]:
