@@ -26,8 +26,10 @@ WORKERS ?= 2
 # The roles to work on: make molecule ROLE=redis_cache.
 ROLE ?=
 
-comma := ,
 lab_args := $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PROVIDER),--provider $(PROVIDER))
+# The groups of either target where there are two.
+front := docker_hosts,web,php,ftp,static
+back := database,cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +38,8 @@ venv: ## Make or renew .venv from requirements.lock (only when the lock changed)
 	@tools/make-venv.sh
 
 up: venv ## From nothing to a served stack on a disposable target, or on two [PLATFORM= PROVIDER= APART=]
-	$(bin)/python -m lab up $(lab_args) $(if $(APART),--groups docker_hosts$(comma)web$(comma)php$(comma)ftp$(comma)static)
-	$(if $(APART),$(bin)/python -m lab up $(lab_args) --name backend --groups database$(comma)cache)
+	$(bin)/python -m lab up $(lab_args) $(if $(APART),--groups $(front))
+	$(if $(APART),$(bin)/python -m lab up $(lab_args) --name backend --groups $(back))
 	$(bin)/ansible-playbook site.yml -i inventory $(ARGS)
 
 provision: venv ## Run the playbook alone, against the hosts of INVENTORY

@@ -309,10 +309,9 @@ def foreign_accounts(sites: list[Site], users: dict[str, list[str]], groups: dic
     for site in sites:
         own = (site["name"], str(site.get("uid", default_uid(site["name"]))))
         for kind, accounts in (("user", users), ("group", groups)):
-            found = [(name, values[1]) for name, values in accounts.items()]
             errors += [
                 f"{own[0]} (uid {own[1]}): the host has the {kind} {name} with the id {number}"
-                for name, number in found
+                for name, (_, number, *_) in accounts.items()
                 if (name, number) != own and (name == own[0] or number == own[1])
             ]
     return errors

@@ -230,10 +230,12 @@ class Machine:
             self.at(component)._control(component, verb)
         elif self.compose:
             self.stack(f"{verb} {SERVICES[component]}")
-        elif self.service_manager == "systemd":
-            self.run(f"systemctl {verb} {self._service(component)}")
         else:
-            self.run(f"rc-service {self._service(component)} {verb}")
+            self.control_service(self._service(component), verb)
+
+    def control_service(self, name: str, verb: str) -> None:
+        """Have the service manager start, stop or restart a service."""
+        self.run(f"systemctl {verb} {name}" if self.service_manager == "systemd" else f"rc-service {name} {verb}")
 
     @contextmanager
     def stopped(self, component: str) -> Iterator[None]:

@@ -98,10 +98,9 @@ def test_a_killed_main_process_is_replaced(
 
 @pytest.mark.compose
 def test_the_stack_stops_and_starts_by_its_unit(machine: Machine, summary: Summary, measure: Measure) -> None:
-    control = "systemctl {} slipway-stack" if machine.service_manager == "systemd" else "rc-service slipway-stack {}"
-    machine.run(control.format("stop"))
+    machine.control_service("slipway-stack", "stop")
     assert [one["Name"] for one in machine.containers() if one["State"]["Running"]] == []
-    machine.run(control.format("start"))
+    machine.control_service("slipway-stack", "start")
     seconds = wait_until("all sites are served again", _all_show(summary, None), 60, pause=0.2)
     measure("stack stopped and started by its unit: served again after", seconds)
 

@@ -40,11 +40,11 @@ def test_a_wrong_password_is_refused(wordpress_site: Site, summary: Summary) -> 
 
 
 @pytest.mark.parametrize("path", ["/wp-login.php", "/xmlrpc.php"])
-def test_tries_are_limited(wordpress_client: Client, summary: Summary, path: str) -> None:
+def test_tries_are_limited(wordpress_client: Client, path: str) -> None:
     """As many as the limit allows for the time the tries take, and no more."""
 
     def attempt(_: int) -> int:
-        client = Client(wordpress_client.site, summary.ca_certificate)
+        client = Client(wordpress_client.site, wordpress_client.ca)
         return client.post(path, {"log": "nobody", "pwd": "nothing"}).status
 
     start = time.monotonic()
