@@ -96,10 +96,13 @@ def fragment(
             "volumes": [_mount(volume) for volume in definition.get("volumes", [])],
             **({"healthcheck": HEALTHCHECK_DEFAULTS | check} if (check := definition.get("healthcheck")) else {}),
             "image": image,
+            # Compose would ask a registry for the image before it builds it, and whoever owns the name there would
+            # run code with these secrets.
+            "pull_policy": "never",
             # Built once: services that build one image at the same time end up with different ones, and the next run
             # would replace their containers.
             **(
-                {"pull_policy": "never"}
+                {}
                 if services
                 else {"build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}}}
             ),

@@ -9,7 +9,7 @@ import pytest
 
 from plugins.filter.container_stack import fragment, image_tag
 
-BASE = "slipway/base:trixie"
+BASE = "slipway.invalid/base:trixie"
 CONTEXT = [{"dest": "entry.sh", "content": "exec true", "mode": "0755"}, {"dest": "b", "content": "2"}]
 
 
@@ -23,7 +23,7 @@ def test_the_same_image_has_the_same_tag_whatever_the_order() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        ("slipway/base:forky", "FROM x", CONTEXT, ""),
+        ("slipway.invalid/base:forky", "FROM x", CONTEXT, ""),
         (BASE, "FROM y", CONTEXT, ""),
         (BASE, "FROM x", CONTEXT[:1], ""),
         (BASE, "FROM x", [{**CONTEXT[0], "mode": "0644"}, CONTEXT[1]], ""),
@@ -51,7 +51,7 @@ def declaration(**changes: Any) -> dict[str, Any]:
 
 
 def made(**changes: Any) -> dict[str, Any]:
-    return fragment(declaration(**changes), "slipway/web:1", BASE, "/stack", "/volumes", "slipway")
+    return fragment(declaration(**changes), "slipway.invalid/web:1", BASE, "/stack", "/volumes", "slipway")
 
 
 def labels(result: dict[str, Any]) -> dict[str, str]:
