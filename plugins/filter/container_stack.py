@@ -12,6 +12,7 @@ short_description: Image tags and Compose fragments from one service declaration
 description:
   - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
   - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
+  - C(container_stack_outdated_networks) names the networks that have other settings than they should.
 """
 
 # What every container gets unless its definition says otherwise.
@@ -123,9 +124,31 @@ def fragment(
     return result
 
 
+def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any] | None]) -> list[str]:
+    """Return which of the wanted networks exist with other settings.
+
+    ``wanted`` has ``internal``, ``ipv6`` and ``subnets`` by name, where no subnet of a family leaves the choice to the
+    Engine; ``inspected`` is what the Engine says of each, in the same order, and None for one that doesn't exist.
+    """
+    result = []
+    for (name, network), found in zip(wanted.items(), inspected, strict=True):
+        if not found:
+            continue
+        subnets = {config["Subnet"] for config in found["IPAM"]["Config"] or []}
+        if (found["Internal"], found["EnableIPv6"]) != (network["internal"], network["ipv6"]) or not subnets.issuperset(
+            network["subnets"]
+        ):
+            result.append(name)
+    return result
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"container_stack_image_tag": image_tag, "container_stack_fragment": fragment}
+        return {
+            "container_stack_image_tag": image_tag,
+            "container_stack_fragment": fragment,
+            "container_stack_outdated_networks": outdated_networks,
+        }

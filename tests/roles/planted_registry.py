@@ -1,4 +1,4 @@
-"""A registry that holds an image of every name, for the target: what the Engine takes from it was planted by a stranger.
+"""A registry that holds an image of every name, for the target: what the Engine takes from it, a stranger planted.
 
 Run on the target, with the port as the first line of its standard input; at the end of that it prints what it was asked
 for, as a JSON list of paths. It speaks as much of the registry's protocol as a pull takes.
@@ -81,7 +81,9 @@ class Registry(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer without the content."""
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what was asked is printed at the end."""

@@ -70,8 +70,8 @@ def test_a_stopped_stack_is_back_with_its_unit(machine: Machine) -> None:
 def set_mirror(machine: Machine, mirrors: list[str]) -> None:
     """Have the Engine ask these mirrors for what it would pull of the default registry."""
     settings = json.loads(machine.run("cat /etc/docker/daemon.json"))
-    settings.pop("registry-mirrors", None)
-    machine.feed("cat >/etc/docker/daemon.json", json.dumps(settings | ({"registry-mirrors": mirrors} if mirrors else {})))
+    settings["registry-mirrors"] = mirrors
+    machine.feed("cat >/etc/docker/daemon.json", json.dumps(settings))
     machine.control_service("docker", "restart")
     wait_until("the Engine answers", lambda: machine.host.run("docker version").rc == 0, LIMIT)
 
