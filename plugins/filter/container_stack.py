@@ -124,20 +124,21 @@ def fragment(
     return result
 
 
-def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any] | None]) -> list[str]:
+def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any]], project: str) -> list[str]:
     """Return which of the wanted networks exist with other settings.
 
     ``wanted`` has ``internal``, ``ipv6`` and ``subnets`` by name, where no subnet of a family leaves the choice to the
-    Engine; ``inspected`` is what the Engine says of each, in the same order, and None for one that doesn't exist.
+    Engine; ``inspected`` is what the Engine says of those that exist.
     """
+    there = {network["Name"]: network for network in inspected}
     result = []
-    for (name, network), found in zip(wanted.items(), inspected, strict=True):
-        if not found:
+    for name, network in wanted.items():
+        found = there.get(f"{project}_{name}")
+        if found is None:
             continue
         subnets = {config["Subnet"] for config in found["IPAM"]["Config"] or []}
-        if (found["Internal"], found["EnableIPv6"]) != (network["internal"], network["ipv6"]) or not subnets.issuperset(
-            network["subnets"]
-        ):
+        same = (found["Internal"], found["EnableIPv6"]) == (network["internal"], network["ipv6"])
+        if not same or not subnets.issuperset(network["subnets"]):
             result.append(name)
     return result
 

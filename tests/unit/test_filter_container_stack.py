@@ -105,7 +105,12 @@ def test_no_image_of_the_stack_can_come_from_a_registry() -> None:
 
 
 def found(subnets: tuple[str, ...] = ("172.18.0.0/16",), *, ipv6: bool = False) -> dict[str, Any]:
-    return {"Internal": False, "EnableIPv6": ipv6, "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}}
+    return {
+        "Name": "slipway_frontend",
+        "Internal": False,
+        "EnableIPv6": ipv6,
+        "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]},
+    }
 
 
 WANTED = {"internal": False, "ipv6": False, "subnets": []}
