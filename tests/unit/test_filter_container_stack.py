@@ -133,6 +133,5 @@ WANTED = {"internal": False, "ipv6": False, "subnets": []}
 def test_a_network_with_other_settings_is_made_again(
     wanted: dict[str, Any], present: dict[str, Any] | None, outdated: bool
 ) -> None:
-    assert outdated_networks({"frontend": wanted, "gone": wanted}, [present, None]) == (
-        ["frontend"] if outdated else []
-    )
+    inspected = [present] if present else []
+    assert outdated_networks({"frontend": wanted, "gone": wanted}, inspected, "slipway") == ["frontend"] * outdated
