@@ -75,10 +75,23 @@ def ensure() -> str:
         # Targets have addresses of the first half; what needs none for long gets one of the other.
         docker(
             *("network", "create", "--label", LABEL, "--subnet", subnet),
-            *("--gateway", host(subnet, 1), "--ip-range", host(subnet, 128) + "/25", NAME),
+            *("--gateway", host(subnet, 1), "--ip-range", host(subnet, 128) + "/25"),
+            *("--ipv6", "--subnet", subnet_ipv6(subnet), NAME),
         )
         return subnet
-    return str(inspected["IPAM"]["Config"][0]["Subnet"])
+    return next(str(config["Subnet"]) for config in inspected["IPAM"]["Config"] if ":" not in config["Subnet"])
+
+
+def subnet_ipv6(subnet: str) -> str:
+    """Return the subnet for IPv6 that goes with one of IPv4: no other lab has it."""
+    first = int(ipaddress.ip_network(subnet).network_address)
+    return f"fd53:6c61:{first >> 16:x}:{first & 0xFFFF:x}::/64"
+
+
+def host_ipv6(address: str) -> str:
+    """Return the address for IPv6 of the target with this one of IPv4."""
+    subnet = ipaddress.ip_network(f"{address}/24", strict=False)
+    return host(subnet_ipv6(str(subnet)), int(ipaddress.ip_address(address)) & 0xFF)
 
 
 def host(subnet: str, number: int) -> str:

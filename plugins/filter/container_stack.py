@@ -12,6 +12,7 @@ short_description: Image tags and Compose fragments from one service declaration
 description:
   - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
   - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
+  - C(container_stack_outdated_networks) names the networks that have other settings than they should.
 """
 
 # What every container gets unless its definition says otherwise.
@@ -96,10 +97,13 @@ def fragment(
             "volumes": [_mount(volume) for volume in definition.get("volumes", [])],
             **({"healthcheck": HEALTHCHECK_DEFAULTS | check} if (check := definition.get("healthcheck")) else {}),
             "image": image,
+            # Compose would ask a registry for the image before it builds it, and whoever owns the name there would
+            # run code with these secrets.
+            "pull_policy": "never",
             # Built once: services that build one image at the same time end up with different ones, and the next run
             # would replace their containers.
             **(
-                {"pull_policy": "never"}
+                {}
                 if services
                 else {"build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}}}
             ),
@@ -120,9 +124,32 @@ def fragment(
     return result
 
 
+def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any]], project: str) -> list[str]:
+    """Return which of the wanted networks exist with other settings.
+
+    ``wanted`` has ``internal``, ``ipv6`` and ``subnets`` by name, where no subnet of a family leaves the choice to the
+    Engine; ``inspected`` is what the Engine says of those that exist.
+    """
+    there = {network["Name"]: network for network in inspected}
+    result = []
+    for name, network in wanted.items():
+        found = there.get(f"{project}_{name}")
+        if found is None:
+            continue
+        subnets = {config["Subnet"] for config in found["IPAM"]["Config"] or []}
+        same = (found["Internal"], found["EnableIPv6"]) == (network["internal"], network["ipv6"])
+        if not same or not subnets.issuperset(network["subnets"]):
+            result.append(name)
+    return result
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"container_stack_image_tag": image_tag, "container_stack_fragment": fragment}
+        return {
+            "container_stack_image_tag": image_tag,
+            "container_stack_fragment": fragment,
+            "container_stack_outdated_networks": outdated_networks,
+        }

@@ -41,7 +41,7 @@ author: the Slipway authors
 EXAMPLES = r"""
 - name: Make the base image
   base_image:
-    name: slipway/base
+    name: slipway.invalid/base
     tag: trixie
     suite: trixie
 """

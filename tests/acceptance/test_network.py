@@ -7,10 +7,12 @@ import selectors
 import socket
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from tests.acceptance import ftps, web
+from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Summary
 
 PASSIVE_PORTS = range(21100, 21111)
@@ -91,3 +93,23 @@ def test_nothing_but_the_services_is_open(summary: Summary) -> None:
     found = open_ports(address, range(1, 65536))
     assert found >= served
     assert found - served - {summary.ssh.port} - set(PASSIVE_PORTS) == set()
+
+
+@pytest.fixture
+def address_ipv6(machine: Machine) -> str:
+    """Return the address by which the target is reached over IPv6."""
+    route = machine.host.run("ip -6 -o route show default").stdout.split()
+    device = route[route.index("dev") + 1] if "dev" in route else ""
+    shown = machine.host.run(f"ip -6 -o addr show dev {device} scope global").stdout.split() if device else []
+    if "inet6" not in shown:
+        pytest.skip("the host has no address of IPv6 that leads elsewhere")
+    return str(shown[shown.index("inet6") + 1]).partition("/")[0]
+
+
+def test_the_sites_answer_over_ipv6(summary: Summary, address_ipv6: str) -> None:
+    assert web.all_served(replace(summary, sites=tuple(replace(one, address=address_ipv6) for one in summary.sites)))
+
+
+def test_nothing_more_is_open_over_ipv6(summary: Summary, address_ipv6: str) -> None:
+    allowed = {site.port for site in summary.sites} | {web.HTTP_PORT, ftps.PORT, summary.ssh.port, *PASSIVE_PORTS}
+    assert open_ports(address_ipv6, range(1, 65536)) - allowed == set()

@@ -187,9 +187,9 @@ FAULTS = (
     ),
     Fault(
         "the network of the backend leads out",
-        "roles/container_stack/templates/compose.yml.j2",
-        "    internal: true\n",
-        "",
+        "roles/container_stack/vars/main.yml",
+        "  backend:\n    internal: true\n",
+        "  backend:\n    internal: false\n",
         Scenario("container_stack_compose", "verify", "test_the_inner_network_leads_nowhere"),
     ),
 )

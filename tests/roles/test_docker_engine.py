@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+
+import pytest
 
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
@@ -36,3 +39,23 @@ def test_it_survives_the_kill_of_its_process(machine: Machine) -> None:
 
 def test_it_starts_at_boot(machine: Machine) -> None:
     assert is_enabled(machine, "docker")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        # What `nft flush ruleset` leaves of the Engine's tables, by the program that is there in any case.
+        "for table in nat filter; do iptables -t $table -F && iptables -t $table -X; done",
+        "iptables --table nat --flush PREROUTING",
+        "echo 0 >/proc/sys/net/ipv4/ip_forward",
+    ],
+    ids=["all rules", "the way to published ports", "forwarding"],
+)
+def test_a_run_restores_what_published_ports_need(machine: Machine, converge: Callable[..., None], loss: str) -> None:
+    whole = "iptables-save | grep -c -e '-j DOCKER'; cat /proc/sys/net/ipv4/ip_forward"
+    before = machine.run(whole)
+    machine.run(loss)
+    # It does harm.
+    assert machine.host.run(whole).stdout.strip() != before
+    converge()
+    assert machine.run(whole) == before

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.container_stack import fragment, image_tag
+from plugins.filter.container_stack import fragment, image_tag, outdated_networks
 
-BASE = "slipway/base:trixie"
+BASE = "slipway.invalid/base:trixie"
 CONTEXT = [{"dest": "entry.sh", "content": "exec true", "mode": "0755"}, {"dest": "b", "content": "2"}]
 
 
@@ -23,7 +23,7 @@ def test_the_same_image_has_the_same_tag_whatever_the_order() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        ("slipway/base:forky", "FROM x", CONTEXT, ""),
+        ("slipway.invalid/base:forky", "FROM x", CONTEXT, ""),
         (BASE, "FROM y", CONTEXT, ""),
         (BASE, "FROM x", CONTEXT[:1], ""),
         (BASE, "FROM x", [{**CONTEXT[0], "mode": "0644"}, CONTEXT[1]], ""),
@@ -51,7 +51,7 @@ def declaration(**changes: Any) -> dict[str, Any]:
 
 
 def made(**changes: Any) -> dict[str, Any]:
-    return fragment(declaration(**changes), "slipway/web:1", BASE, "/stack", "/volumes", "slipway")
+    return fragment(declaration(**changes), "slipway.invalid/web:1", BASE, "/stack", "/volumes", "slipway")
 
 
 def labels(result: dict[str, Any]) -> dict[str, str]:
@@ -97,3 +97,41 @@ def test_volumes_lie_in_their_folders_or_where_their_driver_puts_them() -> None:
 def test_without_volumes_and_secrets_there_are_none() -> None:
     result = made(volumes=[], secrets=[], services={"one": {}})
     assert result.keys() == {"services"}
+
+
+def test_no_image_of_the_stack_can_come_from_a_registry() -> None:
+    for service in made()["services"].values():
+        assert service["pull_policy"] == "never"
+
+
+def found(subnets: tuple[str, ...] = ("172.18.0.0/16",), *, ipv6: bool = False) -> dict[str, Any]:
+    return {
+        "Name": "slipway_frontend",
+        "Internal": False,
+        "EnableIPv6": ipv6,
+        "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]},
+    }
+
+
+WANTED = {"internal": False, "ipv6": False, "subnets": []}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "present", "outdated"),
+    [
+        (WANTED, None, False),
+        (WANTED, found(), False),
+        (WANTED | {"subnets": ["172.18.0.0/16"]}, found(), False),
+        (WANTED | {"subnets": ["10.99.1.0/24"]}, found(), True),
+        (WANTED | {"internal": True}, found(), True),
+        (WANTED | {"ipv6": True, "subnets": ["fd53::/64"]}, found(), True),
+        (WANTED | {"ipv6": True, "subnets": ["fd53::/64"]}, found(("172.18.0.0/16", "fd53::/64"), ipv6=True), False),
+        (WANTED | {"ipv6": True, "subnets": ["fd54::/64"]}, found(("172.18.0.0/16", "fd53::/64"), ipv6=True), True),
+        (WANTED, found(("172.18.0.0/16", "fd53::/64"), ipv6=True), True),
+    ],
+)
+def test_a_network_with_other_settings_is_made_again(
+    wanted: dict[str, Any], present: dict[str, Any] | None, outdated: bool
+) -> None:
+    inspected = [present] if present else []
+    assert outdated_networks({"frontend": wanted, "gone": wanted}, inspected, "slipway") == ["frontend"] * outdated

@@ -106,6 +106,10 @@ class TestNetwork:
     def test_takes_the_first_free_address(self) -> None:
         assert network.free_host("10.211.0.0/24", ["10.211.0.10", "10.211.0.12"]) == "10.211.0.11"
 
+    def test_gives_ipv6_by_the_address_of_ipv4(self) -> None:
+        assert network.subnet_ipv6("10.213.0.0/24") == "fd53:6c61:ad5:0::/64"
+        assert network.host_ipv6("10.213.0.11") == "fd53:6c61:ad5::b"
+
     def test_says_when_no_address_is_left(self) -> None:
         taken = [f"10.211.0.{number}" for number in range(256)]
         with pytest.raises(LabError, match="no address"):
