@@ -104,11 +104,6 @@ CASES = (
         ("slipway_sites[0].name", "'www'", "PHP-FPM"),
     ),
     Case(
-        "an address for a domain",
-        _sites(lambda sites: sites[0].update(domain="192.0.2.1")),
-        ("slipway_sites[0].domain", "'192.0.2.1'", "address"),
-    ),
-    Case(
         "password with a line break",
         _sites(lambda sites: sites[0].update(cache_password=f"{SHORT}-{SHORT}\n")),
         ("slipway_sites[0].cache_password", "line break at its end"),
@@ -118,16 +113,6 @@ CASES = (
         "an address without a dot",
         _sites(lambda sites: sites[0]["admin"].update(email="captain@intranet")),
         ("slipway_sites[0].admin.email", "'captain@intranet'", "dot"),
-    ),
-    Case(
-        "a language without a country",
-        _sites(lambda sites: sites[0].update(language="de")),
-        ("slipway_sites[0].language", "'de'", "de_DE"),
-    ),
-    Case(
-        "permalinks without a slash",
-        _sites(lambda sites: sites[0].update(permalinks="%postname%/")),
-        ("slipway_sites[0].permalinks", "'%postname%/'", "/%postname%/"),
     ),
     Case(
         "a time zone that no host has",
