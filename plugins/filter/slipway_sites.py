@@ -6,6 +6,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -127,9 +128,12 @@ _MEMORY_MB = 64
 Mistake = tuple[str, str]
 
 
-def _expected(rule: Any) -> str:
+def _expected(rule: Any, value: object) -> str:
     if isinstance(rule, list):
         return "a list"
+    if rule is str and isinstance(value, int | float | date):
+        # 1.0, yes and 2026-01-31 are no texts in YAML.
+        return "a text, in quotes"
     return "a mapping" if isinstance(rule, dict) else _TYPE_NAMES[rule]
 
 
@@ -158,7 +162,7 @@ def _sound(
             continue
         rule, inner = rules[key], _REQUIRED_NESTED.get(key, [])
         if not _fits(rule, value):
-            mistakes.append((where, f"{_shown(key, value)} is not allowed; give {_expected(rule)}"))
+            mistakes.append((where, f"{_shown(key, value)} is not allowed; give {_expected(rule, value)}"))
         elif isinstance(rule, dict):
             sound[key] = _sound(where, rule, value, inner, mistakes)
         elif isinstance(rule, list):
@@ -173,7 +177,7 @@ def _sound(
 
 def _entry(where: str, rule: Any, entry: Any, required: list[str], mistakes: list[Mistake]) -> Any:
     if not _fits(rule, entry):
-        mistakes.append((where, f"{entry!r} is not allowed; give {_expected(rule)}"))
+        mistakes.append((where, f"{entry!r} is not allowed; give {_expected(rule, entry)}"))
         return None
     return _sound(where, rule, entry, required, mistakes) if isinstance(rule, dict) else entry
 

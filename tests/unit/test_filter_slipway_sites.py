@@ -161,6 +161,12 @@ BAD: dict[str, tuple[list[Any], list[str]]] = {
         ["[0].source.archive (docs)", "'/srv/a.zip'", "https://"],
     ),
     "no replica": ([wordpress(replicas=0)], ["[0].replicas", "0"]),
+    "a number for a text": (
+        [static(source={"git": "https://x.test/y", "version": 1.0})],
+        ["[0].source.version (docs)", "1.0", "in quotes"],
+    ),
+    "yes for a text": ([wordpress(title=True)], ["[0].title (blog)", "True", "in quotes"]),
+    "nothing for a text": ([wordpress(domain="b.test") | {"title": None}], ["[0].title (blog)", "None", "a text"]),
     "a text for a number": ([wordpress(replicas="2")], ["[0].replicas", "'2'", "number"]),
     "yes for a number": ([wordpress(uid=True)], ["[0].uid", "number"]),
     "a text for a list": ([wordpress(aliases="a.example.test")], ["[0].aliases", "list"]),
