@@ -102,7 +102,7 @@ _RESERVED = {
     "the system or a server has an account or a group of that name": re.compile(
         r"root|daemon|bin|sync|games|man|lp|mail|news|uucp|proxy|www-data|backup|list|irc|gnats|nobody|nogroup|adm|"
         r"shadow|shutdown|halt|operator|guest|ftp|sshd|ssl-cert|ntp|chrony|postmaster|cron|crontab|at|squid|xfs|cyrus|"
-        r"vpopmail|smmsp|mysql|mariadb|redis|valkey|nginx|php|docker|vsftpd|messagebus|polkitd|static|systemd-.*"
+        r"vpopmail|smmsp|mysql|mariadb|redis|valkey|nginx|docker|vsftpd|messagebus|polkitd|systemd-.*"
     ),
     "the distribution's own pool of PHP-FPM has that name": re.compile(r"www"),
     "the settings of PHP-FPM have a section of that name": re.compile(r"global"),
@@ -110,10 +110,10 @@ _RESERVED = {
     "the cache server's first user has that name": re.compile(r"default"),
     "the FTP server takes it for a visitor without a password": re.compile(r"anonymous"),
     "MariaDB has a database, a file or an account of that name": re.compile(
-        r"sys|schema|test|debian-sys-maint|ibdata\d+|ibtmp\d+|undo\d+"
+        r"sys|test|debian-sys-maint|ibdata\d+|ibtmp\d+|undo\d+"
     ),
     "the web server's package has a folder of that name in /var/www": re.compile(r"html|localhost"),
-    "it is for Slipway's own services and groups": re.compile(r"slipway(-.*)?"),
+    "it is for Slipway's own services and groups": re.compile(r"slipway(-.*)?|php|static"),
 }
 
 # Above what adduser gives to people by default and the stack's own ids, and below busybox's limit of 60000. A static

@@ -298,6 +298,8 @@ RESERVED = {
     "html": "/var/www",
     "localhost": "/var/www",
     "slipway": "Slipway",
+    "php": "Slipway",
+    "static": "Slipway",
     "slipway-cron": "Slipway",
 }
 
