@@ -137,8 +137,13 @@ def _expected(rule: Any, value: object) -> str:
     return "a mapping" if isinstance(rule, dict) else _TYPE_NAMES[rule]
 
 
-def _shown(key: str, value: object) -> str:
-    return "(secret)" if key in _SECRET_KEYS else repr(value)
+def _shown(value: object, key: str = "") -> str:
+    """Return a value as an error may show it: nothing that is, or holds, a secret."""
+    if key in _SECRET_KEYS:
+        return "(secret)"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return re.sub(r"//[^/@]*@", "//(secret)@", repr(value))
 
 
 def _fits(rule: Any, value: object) -> bool:
@@ -162,7 +167,7 @@ def _sound(
             continue
         rule, inner = rules[key], _REQUIRED_NESTED.get(key, [])
         if not _fits(rule, value):
-            mistakes.append((where, f"{_shown(key, value)} is not allowed; give {_expected(rule, value)}"))
+            mistakes.append((where, f"{_shown(value, key)} is not allowed; give {_expected(rule, value)}"))
         elif isinstance(rule, dict):
             sound[key] = _sound(where, rule, value, inner, mistakes)
         elif isinstance(rule, list):
@@ -177,7 +182,7 @@ def _sound(
 
 def _entry(where: str, rule: Any, entry: Any, required: list[str], mistakes: list[Mistake]) -> Any:
     if not _fits(rule, entry):
-        mistakes.append((where, f"{entry!r} is not allowed; give {_expected(rule, entry)}"))
+        mistakes.append((where, f"{_shown(entry)} is not allowed; give {_expected(rule, entry)}"))
         return None
     return _sound(where, rule, entry, required, mistakes) if isinstance(rule, dict) else entry
 
@@ -291,12 +296,12 @@ def _static_mistakes(site: Site) -> Iterator[Mistake]:
     if "archive" in source and not _URL.fullmatch(source["archive"]):
         yield (
             "source.archive",
-            f"{source['archive']!r} is not allowed; give a URL: https://, http://, ftp:// or file://",
+            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http://, ftp:// or file://",
         )
     if "archive" in source and not _CHECKSUM.fullmatch(source.get("checksum", "")):
         yield "source.checksum", f"{source.get('checksum', '')!r} is not allowed; give sha256:<hex digits>"
     if "git" in source and not _GIT.fullmatch(source["git"]):
-        yield "source.git", f"{source['git']!r} is not allowed; give the URL of a git repository"
+        yield "source.git", f"{_shown(source['git'])} is not allowed; give the URL of a git repository"
     if "git" in source and "version" not in source:
         yield "source.version", "missing; give a tag, a commit or a branch"
     if site.get("server", _SERVERS[0]) not in _SERVERS:
@@ -323,7 +328,12 @@ def _domain_fault(domain: str) -> str:
 
 
 def _ascii_form(domain: str) -> str:
-    """Return the ``xn--`` form of an international host name, or an empty text if it has none."""
+    """Return the ``xn--`` form of an international host name, or an empty text if it has none for certain.
+
+    The older of the two standards, which Python has, writes four letters otherwise (RFC 5894, 7.2).
+    """
+    if re.search("[ßς\u200c\u200d]", domain.lower()):
+        return ""
     try:
         found = domain.lower().encode("idna").decode()
     except UnicodeError:
@@ -400,7 +410,7 @@ def site_errors(sites: object, variable: str = "slipway_sites") -> list[str]:
     All mistakes are told at once. Which time zones there are is for ``unknown_timezones`` to say.
     """
     if not isinstance(sites, list):
-        return [f"{variable}: {sites!r} is not allowed; give a list of sites"]
+        return [f"{variable}: {_shown(sites)} is not allowed; give a list of sites"]
     errors: list[str] = []
     names: list[tuple[str, Any]] = []
     domains: list[tuple[str, Any]] = []
@@ -408,7 +418,7 @@ def site_errors(sites: object, variable: str = "slipway_sites") -> list[str]:
     for index, site in enumerate(sites):
         where = f"{variable}[{index}]"
         if not isinstance(site, dict):
-            errors.append(f"{where}: {site!r} is not allowed; give a mapping with name, type and domain")
+            errors.append(f"{where}: {_shown(site)} is not allowed; give a mapping with name, type and domain")
             continue
         mistakes, sound = _site_mistakes(site)
         errors += [f"{_place(where, path, site)}: {mistake}" for path, mistake in mistakes]
@@ -440,7 +450,7 @@ def unknown_timezones(
     """
     there = {result["item"]: result["stat"]["exists"] for result in looked_at}
     if there.get(_TIMEZONE_MARK):
-        known = {name for name, exists in there.items() if exists}
+        known = {result["item"] for result in looked_at if result["stat"]["exists"] and not result["stat"]["isdir"]}
     elif known is None:
         known = available_timezones()
     return [

@@ -109,6 +109,7 @@ BAD: dict[str, tuple[list[Any], list[str]]] = {
     "a domain in capitals": ([wordpress(domain="Blog.example.test")], ["[0].domain (blog)", "lower case"]),
     "a domain with a dot at its end": ([wordpress(domain="blog.test.")], ["[0].domain (blog)", "without the dot"]),
     "a domain beyond ASCII": ([wordpress(domain="müller.example")], ["[0].domain (blog)", "xn--mller-kva.example"]),
+    "a domain whose ASCII form is disputed": ([wordpress(domain="straße.example")], ["[0].domain (blog)", "such as"]),
     "a label that is too long": ([wordpress(domain=f"{'a' * 64}.test")], ["[0].domain (blog)", "63"]),
     "a domain with a port": ([wordpress(domain="blog.test:8443")], ["[0].domain (blog)", "'blog.test:8443'"]),
     "a domain with a star": ([wordpress(aliases=["*.blog.test"])], ["[0].aliases[0] (blog)", "'*.blog.test'"]),
@@ -377,7 +378,7 @@ def test_structures_that_wordpress_takes_are_permalinks(permalinks: str) -> None
 def looked_at(**zones: bool) -> list[dict[str, Any]]:
     """Return what the module stat says of the host's time zones."""
     names = {"there": "tzdata.zi", "berlin": "Europe/Berlin", "pacific": "US/Pacific"}
-    return [{"item": names[name], "stat": {"exists": exists}} for name, exists in zones.items()]
+    return [{"item": names[name], "stat": {"exists": exists, "isdir": False}} for name, exists in zones.items()]
 
 
 def test_the_host_says_which_time_zones_there_are() -> None:
@@ -389,6 +390,12 @@ def test_the_host_says_which_time_zones_there_are() -> None:
     assert unknown_timezones(sites, looked_at(there=True, berlin=True, pacific=True), {"UTC"}) == []
 
 
+def test_a_region_is_no_time_zone() -> None:
+    """It is a folder on the host."""
+    host = [*looked_at(there=True), {"item": "Europe", "stat": {"exists": True, "isdir": True}}]
+    assert len(unknown_timezones([wordpress(timezone="Europe")], host)) == 1
+
+
 def test_the_controller_says_it_where_the_host_has_none_yet() -> None:
     sites = [wordpress(timezone="Europe/Berlin"), wordpress(timezone="Europe/Berlin")]
     host = looked_at(there=False, berlin=False)
@@ -396,6 +403,27 @@ def test_the_controller_says_it_where_the_host_has_none_yet() -> None:
     assert len(unknown_timezones(sites, host, {"Europe/Paris"})) == 2
     # It may have none either: then PHP tells.
     assert unknown_timezones(sites, host, set()) == []
+
+
+# What is wrong around a secret.
+AROUND: dict[str, Any] = {
+    "no list": {"blog": wordpress(ftp_password="hunter2")},
+    "no mapping": [[wordpress(ftp_password="hunter2")]],
+    "an administrator in a list": [wordpress(admin=[{**ADMIN, "password": "hunter2"}])],
+    "users in a mapping": [wordpress(users={"mate": {"password": "hunter2"}})],
+    "a user in a list": [wordpress(users=[[user(password="hunter2")]])],
+    "an unknown type": [wordpress(type="joomla", ftp_password="hunter2")],
+    "a URL of git": [static(source={"git": "htps://mate:hunter2@git.example.test/a.git", "version": "main"})],
+    "a URL of an archive": [static(source={"archive": "htps://mate:hunter2@example.test/a.zip"})],
+    "a source in a list": [static(source=["https://mate:hunter2@git.example.test/a.git"])],
+}
+
+
+@pytest.mark.parametrize("what", AROUND)
+def test_no_secret_is_shown_whatever_is_wrong_around_it(what: str) -> None:
+    errors = site_errors(AROUND[what])
+    assert errors
+    assert "hunter2" not in str(errors)
 
 
 def test_secrets_that_nobody_gave_are_named_and_no_others() -> None:
