@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,17 +16,20 @@ from tests.repository import ROOT
 ROLE = ROOT / "roles/php_fpm_wordpress"
 INSTALLED = "7.1.3"
 
+pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="there is no php on this machine")
+
+
+STATE = ROLE / "files/wordpress_state.php"
+PERSON = {"name": "captain", "email": "captain@example.test", "password": "x" * 12}
+
 
 def said(folder: Path, version: str) -> str:
     """Return what a check of a site with WordPress 7.1.3 says, when this version is wanted."""
-    if not shutil.which("php"):
-        pytest.skip("there is no php on this machine")
     root = folder / "public"
     (root / "wp-includes").mkdir(parents=True)
     (root / "wp-includes/version.php").write_text(f"<?php\n$wp_version = '{INSTALLED}';\n", encoding="utf-8")
     marker = {"version": INSTALLED, "checksum": f"sha256:{'0' * 64}"}
     (root / ".slipway-core.json").write_text(json.dumps(marker), encoding="utf-8")
-    person = {"name": "captain", "email": "captain@example.test", "password": "x" * 12}
     play = {
         "hosts": "localhost",
         "gather_facts": False,
@@ -36,7 +40,7 @@ def said(folder: Path, version: str) -> str:
                 "root": str(root),
                 "url": "https://blog.example.test",
                 "title": "Blog",
-                "admin": person,
+                "admin": PERSON,
             },
             "php_fpm_wordpress_version": version,
             "php_fpm_wordpress_checksum": marker["checksum"],
@@ -45,7 +49,7 @@ def said(folder: Path, version: str) -> str:
             "__php_fpm_wordpress_share": str(folder),
             "__php_fpm_wordpress_archive": "wordpress.tar.gz",
             "__php_fpm_wordpress_workdir": "/",
-            "__php_fpm_wordpress_state_argv": ["php", str(ROLE / "files/wordpress_state.php"), "--check", "--files"],
+            "__php_fpm_wordpress_state_argv": ["php", str(STATE), "--check", "--files"],
         },
         "tasks": [{"ansible.builtin.include_tasks": str(ROLE / "tasks/site.yml")}],
     }
@@ -71,3 +75,41 @@ def test_an_older_version_is_not_as_wanted(tmp_path: Path) -> None:
     text = said(tmp_path, "7.1.2")
     assert "as wanted" not in text
     assert "WordPress 7.1.3 stays: php_fpm_wordpress_version is the older 7.1.2" in text
+
+
+# What is changed in a wanted state => what the error says.
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an e-mail address twice": (
+        {"users": [{**PERSON, "name": "mate", "email": "Captain@example.test", "role": "editor"}]},
+        "two users have the e-mail address Captain@example.test",
+    ),
+    "a password that ends in a line break": (
+        {"admin": {**PERSON, "password": "x" * 12 + "\n"}},
+        "each user needs a password, a text without blanks around it",
+    ),
+    "permalinks without a slash": ({"permalinks": "%postname%/"}, "permalinks must be empty or a structure"),
+    "an unknown time zone": ({"timezone": "Europe/Hamburg"}, "timezone must be an IANA name"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_wordpress_would_refuse_is_refused_before_anything_is_done(what: str, tmp_path: Path) -> None:
+    changes, error = REFUSED[what]
+    wanted = {
+        "root": str(tmp_path),
+        "config": str(tmp_path / "wp-config.php"),
+        "version": INSTALLED,
+        "archive": str(tmp_path / "wordpress.tar.gz"),
+        "archive_checksum": f"sha256:{'0' * 64}",
+        "url": "https://blog.example.test",
+        "title": "Blog",
+        "language": "en_US",
+        "timezone": "UTC",
+        "permalinks": "/%postname%/",
+        "admin": PERSON,
+        **changes,
+    }
+    done = subprocess.run(["php", STATE], input=json.dumps(wanted), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert error in json.loads(done.stdout)["error"]
+    assert list(tmp_path.iterdir()) == []

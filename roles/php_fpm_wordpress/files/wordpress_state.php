@@ -155,6 +155,7 @@ final class State
     private function readUsers(): void
     {
         $names = [];
+        $addresses = [];
         foreach ($this->users() as $user) {
             foreach (['name', 'email', 'role', 'password'] as $key) {
                 if (!is_string($user[$key] ?? null) || trim($user[$key]) !== $user[$key] || $user[$key] === '') {
@@ -165,6 +166,11 @@ final class State
                 throw new StateError('two users have the name ' . $user['name']);
             }
             $names[strtolower($user['name'])] = true;
+            // Both are the same to the database, whatever the case of their letters.
+            if (isset($addresses[strtolower($user['email'])])) {
+                throw new StateError('two users have the e-mail address ' . $user['email']);
+            }
+            $addresses[strtolower($user['email'])] = true;
         }
     }
 
