@@ -70,7 +70,7 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,14}[a-z0-9])?")
 # RFC 1123 host names, at least two labels, the last one not a number.
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _CHECKSUM = re.compile(r"sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-_URL = re.compile(r"(https?|ftp|file)://\S+")
+_ARCHIVE = re.compile(r"(https?|ftp)://[^/\s]\S*|file:///\S.*")
 _GIT = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
 # At least one letter or digit: WordPress makes the address of an author's page of them.
 _USER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,60}")
@@ -293,10 +293,10 @@ def _static_mistakes(site: Site) -> Iterator[Mistake]:
     kinds = [kind for kind in ("folder", "archive", "git") if kind in source]
     if "source" in site and len(kinds) != 1:
         yield "source", f"{sorted(source)} is not allowed; give one of: folder, archive, git"
-    if "archive" in source and not _URL.fullmatch(source["archive"]):
+    if "archive" in source and not _ARCHIVE.fullmatch(source["archive"]):
         yield (
             "source.archive",
-            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http://, ftp:// or file://",
+            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http:// or file:///path",
         )
     if "archive" in source and not _CHECKSUM.fullmatch(source.get("checksum", "")):
         yield "source.checksum", f"{source.get('checksum', '')!r} is not allowed; give sha256:<hex digits>"
