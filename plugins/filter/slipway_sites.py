@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -14,6 +16,7 @@ name: slipway_sites
 short_description: Checks, completes and splits the list of sites
 description:
   - C(slipway_site_errors) tells what can't be served, one line for each mistake.
+  - C(slipway_unknown_timezones) tells which sites have a time zone that the host doesn't know.
   - C(slipway_secret_names) names the secrets that the sites need and nobody gave.
   - C(slipway_secret_paths) tells where those lie on the controller.
   - C(slipway_complete_sites) gives every site all its keys.
@@ -56,39 +59,91 @@ _REQUIRED = {"wordpress": ["title", "admin"], "static": ["source"]}
 _REQUIRED_NESTED = {"admin": ["name", "email"], "users": ["name", "email", "role"]}
 _SECRET_KEYS = {"password", "database_password", "cache_password", "ftp_password", "salt_seed"}
 _SERVERS = ["nginx", "http-server"]
+# Those of WordPress itself: a plugin's role is there once somebody has activated the plugin, which no run does.
 _ROLES = ["administrator", "editor", "author", "contributor", "subscriber"]
 _PASSWORD_LENGTH = 12
+# vsftpd refuses longer ones (its VSFTP_PASSWORD_MAX), in bytes.
+_FTP_PASSWORD_BYTES = 128
 _TYPE_NAMES = {str: "a text", int: "a whole number"}
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,14}[a-z0-9])?")
 # RFC 1123 host names, at least two labels, the last one not a number.
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _CHECKSUM = re.compile(r"sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_ARCHIVE = re.compile(r"(https?|ftp)://[^/\s]\S*|file:///\S.*")
 _GIT = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
-
-# A site's name is a system user and a database: names that Debian, Alpine or the servers use are taken.
-_TAKEN = re.compile(
-    r"root|daemon|bin|sys|sync|games|man|lp|mail|news|uucp|proxy|www-data|backup|list|irc|gnats|nobody|adm|"
-    r"shutdown|halt|operator|guest|ftp|sshd|ntp|chrony|postmaster|cron|at|squid|xfs|cyrus|vpopmail|smmsp|"
-    r"mysql|mariadb|redis|valkey|nginx|php|docker|vsftpd|messagebus|polkitd|systemd-network|information-|"
-    r"schema|performance-schema|test|static"
+# At least one letter or digit: WordPress makes the address of an author's page of them.
+_USER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,60}")
+# WordPress's is_email(), of at most what its table holds. No "&": WordPress stores that as "&amp;".
+_EMAIL = re.compile(
+    r"(?=.{6,100}\Z)[A-Za-z0-9!#$%'*+/=?^_`{|}~.-]+@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+"
+    r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 )
+# The tags that WordPress puts values in for, and what may stand between them in a path.
+_TAGS = ["year", "monthnum", "day", "hour", "minute", "second", "post_id", "postname", "category", "author"]
+_TAG = re.compile(r"%([^%/]*)%")
+_PERMALINKS = re.compile(r"(/([\w.~-]|%[a-z_]+%)+)+/?")
+# Locales as WordPress has them: ja, ckb, de_DE, de_DE_formal, pt_PT_ao90.
+_LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?(_[a-z0-9]+)?")
+# Locales of languages that it has with a country alone, the one to think of first; by language.
+_LOCALES = (
+    "bg_BG bn_BD bs_BA cs_CZ da_DK de_DE en_US es_ES fa_IR fr_FR gl_ES he_IL hi_IN hu_HU id_ID is_IS it_IT jv_ID ka_GE "
+    "ko_KR lb_LU lt_LT mk_MK ml_IN ms_MY my_MM nb_NO ne_NP nl_NL nn_NO pa_IN pl_PL pt_PT ro_RO ru_RU si_LK sk_SK sl_SI "
+    "so_SO sr_RS su_ID sv_SE ta_IN tr_TR tt_RU ug_CN uz_UZ zh_CN"
+)
+_LOCALE_OF = {locale[:2]: locale for locale in _LOCALES.split()}
+_TIMEZONE = re.compile(r"GMT[+-]0|[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z][A-Za-z0-9_+-]*)*")
+# Says that a host has the data of the time zones, whichever of them.
+_TIMEZONE_MARK = "tzdata.zi"
+
+# Why a site can't have a name: it is a system user and group, a pool of FPM, a database, a user of database, cache and
+# FTP, a folder.
+_RESERVED = {
+    "the system or a server has an account or a group of that name": re.compile(
+        r"root|daemon|bin|sync|games|man|lp|mail|news|uucp|proxy|www-data|backup|list|irc|gnats|nobody|nogroup|adm|"
+        r"shadow|shutdown|halt|operator|guest|ftp|sshd|ssl-cert|ntp|chrony|postmaster|cron|crontab|at|squid|xfs|cyrus|"
+        r"vpopmail|smmsp|mysql|mariadb|redis|valkey|nginx|docker|vsftpd|messagebus|polkitd|systemd-.*"
+    ),
+    "the distribution's own pool of PHP-FPM has that name": re.compile(r"www"),
+    "the settings of PHP-FPM have a section of that name": re.compile(r"global"),
+    "configuration files read it as yes, no or nothing": re.compile(r"on|off|yes|no|true|false|none|null"),
+    "the cache server's first user has that name": re.compile(r"default"),
+    "the FTP server takes it for a visitor without a password": re.compile(r"anonymous"),
+    "MariaDB has a database, a file or an account of that name": re.compile(
+        r"sys|test|debian-sys-maint|ibdata\d+|ibtmp\d+|undo\d+"
+    ),
+    "the web server's package has a folder of that name in /var/www": re.compile(r"html|localhost"),
+    "it is for Slipway's own services and groups": re.compile(r"slipway(-.*)?|php|static"),
+}
 
 # Above what adduser gives to people by default and the stack's own ids, and below busybox's limit of 60000. A static
 # site's http-server listens on the port of this number.
 _UID_FIRST = 20000
 _UID_COUNT = 10000
+_REPLICAS = 16
+# What one worker of PHP needs, in MiB: with less, no container of a site comes up.
+_MEMORY_MB = 64
+
+# A mistake: the path of the key in the site, empty for the site itself, and what is wrong.
+Mistake = tuple[str, str]
 
 
-def _expected(rule: Any) -> str:
+def _expected(rule: Any, value: object) -> str:
     if isinstance(rule, list):
         return "a list"
+    if rule is str and isinstance(value, int | float | date):
+        # 1.0, yes and 2026-01-31 are no texts in YAML.
+        return "a text, in quotes"
     return "a mapping" if isinstance(rule, dict) else _TYPE_NAMES[rule]
 
 
-def _shown(key: str, value: object) -> str:
-    return "(secret)" if key in _SECRET_KEYS else repr(value)
+def _shown(value: object, key: str = "") -> str:
+    """Return a value as an error may show it: nothing that is, or holds, a secret."""
+    if key in _SECRET_KEYS:
+        return "(secret)"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return re.sub(r"//[^/@]*@", "//(secret)@", repr(value))
 
 
 def _fits(rule: Any, value: object) -> bool:
@@ -96,145 +151,313 @@ def _fits(rule: Any, value: object) -> bool:
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
-def _shape_errors(where: str, rules: dict[str, Any], item: dict[str, Any]) -> Iterator[str]:
-    """Yield unknown keys and values of the wrong type, at any depth."""
+def _sound(
+    path: str, rules: dict[str, Any], item: dict[str, Any], required: list[str], mistakes: list[Mistake]
+) -> dict[str, Any]:
+    """Return what of a mapping has the right shape, at any depth, so that its values can be looked at.
+
+    Keys that are unknown or missing and values of the wrong type go to ``mistakes``. An entry of a list that is wrong
+    becomes None: the others keep their places.
+    """
+    sound: dict[str, Any] = {}
     for key, value in item.items():
-        path = f"{where}.{key}"
+        where = _below(path, key)
         if key not in rules:
-            yield f"{path}: unknown key '{key}'; allowed: {', '.join(sorted(rules))}"
+            mistakes.append((where, f"unknown key '{key}'; allowed: {', '.join(sorted(rules))}"))
             continue
-        rule = rules[key]
+        rule, inner = rules[key], _REQUIRED_NESTED.get(key, [])
         if not _fits(rule, value):
-            yield f"{path}: {_shown(key, value)} is not allowed; give {_expected(rule)}"
+            mistakes.append((where, f"{_shown(value, key)} is not allowed; give {_expected(rule, value)}"))
         elif isinstance(rule, dict):
-            yield from _shape_errors(path, rule, value)
+            sound[key] = _sound(where, rule, value, inner, mistakes)
         elif isinstance(rule, list):
-            for index, entry in enumerate(value):
-                if not _fits(rule[0], entry):
-                    yield f"{path}[{index}]: {entry!r} is not allowed; give {_expected(rule[0])}"
-                elif isinstance(rule[0], dict):
-                    yield from _shape_errors(f"{path}[{index}]", rule[0], entry)
+            sound[key] = [_entry(f"{where}[{n}]", rule[0], entry, inner, mistakes) for n, entry in enumerate(value)]
+        else:
+            sound[key] = value
+    mistakes += [
+        (_below(path, key), f"missing; required here: {', '.join(required)}") for key in required if key not in item
+    ]
+    return sound
 
 
-def _missing(where: str, keys: list[str], item: dict[str, Any]) -> Iterator[str]:
-    for key in keys:
-        if key not in item:
-            yield f"{where}.{key}: missing; required here: {', '.join(keys)}"
+def _entry(where: str, rule: Any, entry: Any, required: list[str], mistakes: list[Mistake]) -> Any:
+    if not _fits(rule, entry):
+        mistakes.append((where, f"{_shown(entry)} is not allowed; give {_expected(rule, entry)}"))
+        return None
+    return _sound(where, rule, entry, required, mistakes) if isinstance(rule, dict) else entry
 
 
-def _passwords(where: str, item: dict[str, Any]) -> Iterator[str]:
+def _below(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Zl", "Zp"}
+
+
+def _secret_fault(key: str, value: str) -> str:
+    """Return what is wrong with a secret, without showing it; empty if nothing is."""
+    size = len(value.encode())
+    # Programs on the way cut such ends off or can't be given them: one side then has another password than the other.
+    for place, end in (("end", value[-1:]), ("beginning", value[:1])):
+        if end in {"\n", "\r"}:
+            return f"a secret with a line break at its {place} is not allowed; store it without (printf '%s', not echo)"
+        if end.isspace():
+            return f"a secret with a blank at its {place} is not allowed; store it without"
+    if any(_is_control(character) for character in value):
+        return "a secret with a control character in it is not allowed; give one that can be typed"
+    if len(value) < _PASSWORD_LENGTH:
+        return (
+            f"a password of {len(value)} characters is not allowed; give at least {_PASSWORD_LENGTH}, or none to have"
+            " one made"
+        )
+    if key == "ftp_password" and size > _FTP_PASSWORD_BYTES:
+        return f"a password of {size} bytes is not allowed; the FTP server takes up to {_FTP_PASSWORD_BYTES}"
+    return ""
+
+
+def _secrets(path: str, item: dict[str, Any]) -> Iterator[Mistake]:
     for key, value in item.items():
-        if key in _SECRET_KEYS and len(value) < _PASSWORD_LENGTH:
+        if key in _SECRET_KEYS and (fault := _secret_fault(key, value)):
+            yield _below(path, key), fault
+
+
+def _users(site: Site) -> list[tuple[str, Site]]:
+    """Return the administrator and the further users of a site with right shapes, each with its path."""
+    users = [("admin", site["admin"])] if "admin" in site else []
+    return users + [(f"users[{n}]", user) for n, user in enumerate(site.get("users", [])) if user is not None]
+
+
+def _user_mistakes(path: str, user: Site) -> Iterator[Mistake]:
+    yield from _secrets(path, user)
+    if "name" in user:
+        name = user["name"]
+        if (path == "admin" or user.get("role") == "administrator") and "admin" in name.lower():
             yield (
-                f"{where}.{key}: a password of {len(value)} characters is not allowed;"
-                f" give at least {_PASSWORD_LENGTH}, or none to have one made"
+                f"{path}.name",
+                f"{name!r} is not allowed; an administrator's name must not contain 'admin', the first name attackers"
+                " try",
             )
+        if not _USER.fullmatch(name):
+            yield f"{path}.name", f"{name!r} is not allowed; give up to 60 letters, digits and _.-"
+    if not _EMAIL.fullmatch(user.get("email", "captain@example.test")):
+        yield (
+            f"{path}.email",
+            f"{user['email']!r} is not allowed; give an e-mail address that WordPress takes: up to 100 characters of"
+            " ASCII, with a dot in its domain",
+        )
+    if user.get("role", _ROLES[0]) not in _ROLES:
+        yield f"{path}.role", f"{user['role']!r} is not allowed; one of: {', '.join(_ROLES)}"
 
 
-def _wordpress_errors(where: str, site: Site) -> Iterator[str]:
-    users = [(f"{where}.admin", site.get("admin", {}))]
-    users += [(f"{where}.users[{index}]", user) for index, user in enumerate(site.get("users", []))]
-    seen: set[str] = set()
-    for path, user in users:
-        yield from _missing(path, _REQUIRED_NESTED["users" if "users[" in path else "admin"], user)
-        yield from _passwords(path, user)
-        name = user.get("name", "")
-        administers = path.endswith(".admin") or user.get("role") == "administrator"
-        if administers and "admin" in name.lower():
-            yield (
-                f"{path}.name: {name!r} is not allowed; an administrator's name must not contain 'admin',"
-                " the first name attackers try"
-            )
-        if name and not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
-            yield f"{path}.name: {name!r} is not allowed; give up to 60 letters, digits and _.-"
-        if name.lower() in seen:
-            yield f"{path}.name: {name!r} is there twice; each user of a site needs a name of its own"
-        seen.add(name.lower())
-        if not _EMAIL.fullmatch(user.get("email", "a@b")):
-            yield f"{path}.email: {user['email']!r} is not allowed; give an e-mail address"
-        if user.get("role", _ROLES[0]) not in _ROLES:
-            yield f"{path}.role: {user['role']!r} is not allowed; one of: {', '.join(_ROLES)}"
-    if site.get("timezone", "UTC") not in available_timezones():
-        yield f"{where}.timezone: {site['timezone']!r} is not allowed; give an IANA name such as Europe/Berlin"
-    if not 1 <= site.get("replicas", 1) <= 16:  # noqa: PLR2004 - the bounds say themselves
-        yield f"{where}.replicas: {site['replicas']} is not allowed; 1 to 16"
+def _permalinks_fault(structure: str) -> str:
+    if structure == "":
+        return ""
+    unknown = [f"%{tag}%" for tag in _TAG.findall(structure) if tag not in _TAGS]
+    if unknown:
+        return f"{structure!r} is not allowed; {unknown[0]} is none of: {', '.join(f'%{tag}%' for tag in _TAGS)}"
+    if not _TAG.search(structure) or not _PERMALINKS.fullmatch(structure):
+        return f"{structure!r} is not allowed; give a path with a tag such as /%postname%/, or '' for the plain form"
+    return ""
 
 
-def _static_errors(where: str, site: Site) -> Iterator[str]:
+def _language_fault(language: str) -> str:
+    first = re.split("[^a-z]", language.lower())[0]
+    if _LANGUAGE.fullmatch(language) and language not in _LOCALE_OF:
+        return ""
+    return f"{language!r} is not allowed; give a locale that WordPress has, such as {_LOCALE_OF.get(first, 'de_DE')}"
+
+
+def _wordpress_mistakes(site: Site) -> Iterator[Mistake]:
+    for path, user in _users(site):
+        yield from _user_mistakes(path, user)
+    title = site.get("title", "a title")
+    if not title.strip() or any(_is_control(character) for character in title):
+        yield "title", f"{title!r} is not allowed; give one line of text"
+    if fault := _language_fault(site.get("language", "en_US")):
+        yield "language", fault
+    if not _TIMEZONE.fullmatch(site.get("timezone", "UTC")):
+        yield "timezone", f"{site['timezone']!r} is not allowed; give an IANA name such as Europe/Berlin"
+    if fault := _permalinks_fault(site.get("permalinks", "")):
+        yield "permalinks", fault
+    replicas = site.get("replicas", 1)
+    if not 1 <= replicas <= _REPLICAS:
+        yield "replicas", f"{replicas} is not allowed; 1 to {_REPLICAS}"
+    elif site.get("memory_mb", _MEMORY_MB * replicas) < _MEMORY_MB * replicas:
+        count = f"{replicas} replicas share it" if replicas > 1 else "PHP needs it"
+        yield "memory_mb", f"{site['memory_mb']} is not allowed; {count}, so give at least {_MEMORY_MB * replicas}"
+
+
+def _static_mistakes(site: Site) -> Iterator[Mistake]:
     source = site.get("source", {})
     kinds = [kind for kind in ("folder", "archive", "git") if kind in source]
     if "source" in site and len(kinds) != 1:
-        yield f"{where}.source: {sorted(source)} is not allowed; give one of: folder, archive, git"
+        yield "source", f"{sorted(source)} is not allowed; give one of: folder, archive, git"
+    if "archive" in source and not _ARCHIVE.fullmatch(source["archive"]):
+        yield (
+            "source.archive",
+            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http:// or file:///path",
+        )
     if "archive" in source and not _CHECKSUM.fullmatch(source.get("checksum", "")):
-        yield f"{where}.source.checksum: {source.get('checksum', '')!r} is not allowed; give sha256:<hex digits>"
+        yield "source.checksum", f"{source.get('checksum', '')!r} is not allowed; give sha256:<hex digits>"
     if "git" in source and not _GIT.fullmatch(source["git"]):
-        yield f"{where}.source.git: {source['git']!r} is not allowed; give the URL of a git repository"
+        yield "source.git", f"{_shown(source['git'])} is not allowed; give the URL of a git repository"
     if "git" in source and "version" not in source:
-        yield f"{where}.source.version: missing; give a tag, a commit or a branch"
+        yield "source.version", "missing; give a tag, a commit or a branch"
     if site.get("server", _SERVERS[0]) not in _SERVERS:
-        yield f"{where}.server: {site['server']!r} is not allowed; one of: {', '.join(_SERVERS)}"
+        yield "server", f"{site['server']!r} is not allowed; one of: {', '.join(_SERVERS)}"
 
 
-def _site_errors(where: str, site: object) -> list[str]:
-    if not isinstance(site, dict):
-        return [f"{where}: {site!r} is not allowed; give a mapping with name, type and domain"]
-    missing = list(_missing(where, ["name", "type", "domain"], site))
-    if missing:
-        return missing
-    if site["type"] not in _KEYS:
-        return [f"{where}.type: {site['type']!r} is not allowed; one of: {', '.join(_KEYS)}"]
-    shape = list(_shape_errors(where, _KEYS[site["type"]], site))
-    if shape:
-        return shape
-    errors = list(_missing(where, _REQUIRED[site["type"]], site))
-    name = site["name"]
+def _domain_fault(domain: str) -> str:
+    """Return what is wrong with a host name, and how it would be right; empty if nothing is."""
+    if _DOMAIN.fullmatch(domain):
+        return ""
+    right = domain.lower().rstrip(".")
+    if right != domain and _DOMAIN.fullmatch(right):
+        advice = f"write it in lower case and without the dot at its end: {right}"
+    elif re.fullmatch(r"[0-9.]+|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?", domain):
+        advice = "it is an address; give a host name such as blog.example.test"
+    elif not domain.isascii() and (ascii_form := _ascii_form(domain)):
+        advice = f"write it in its ASCII form: {ascii_form}"
+    else:
+        advice = (
+            "give a host name such as blog.example.test: up to 253 letters, digits, hyphens and dots, up to 63 between"
+            " two dots"
+        )
+    return f"{domain!r} is not allowed; {advice}"
+
+
+def _ascii_form(domain: str) -> str:
+    """Return the ``xn--`` form of an international host name, or an empty text if it has none for certain.
+
+    The older of the two standards, which Python has, writes four letters otherwise (RFC 5894, 7.2).
+    """
+    if re.search("[ßς\u200c\u200d]", domain.lower()):
+        return ""
+    try:
+        found = domain.lower().encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return found if _DOMAIN.fullmatch(found) else ""
+
+
+def _common_mistakes(site: Site) -> Iterator[Mistake]:
+    name = site.get("name", "a")
     if not _NAME.fullmatch(name):
-        errors.append(
-            f"{where}.name: {name!r} is not allowed; a lower-case letter, then up to 15 letters, digits and hyphens"
+        yield (
+            "name",
+            f"{name!r} is not allowed; a lower-case letter, then up to 15 letters, digits and hyphens, the last one no"
+            " hyphen",
         )
-    elif _TAKEN.fullmatch(name):
-        errors.append(f"{where}.name: {name!r} is not allowed; the system has a user or database of that name")
-    errors += [
-        f"{where}.{'aliases' if index else 'domain'}: {domain!r} is not allowed; give a host name such as"
-        " blog.example.test"
-        for index, domain in enumerate([site["domain"], *site.get("aliases", [])])
-        if not _DOMAIN.fullmatch(domain)
-    ]
+    for reason, names in _RESERVED.items():
+        if names.fullmatch(name):
+            yield "name", f"{name!r} is not allowed; {reason}"
+    for path, domain in _names(site):
+        if fault := _domain_fault(domain):
+            yield path, fault
     if not _UID_FIRST <= site.get("uid", _UID_FIRST) < _UID_FIRST + _UID_COUNT:
-        errors.append(
-            f"{where}.uid: {site['uid']} is not allowed; {_UID_FIRST} to {_UID_FIRST + _UID_COUNT - 1}, or none to have"
-            " one worked out"
+        yield (
+            "uid",
+            f"{site['uid']} is not allowed; {_UID_FIRST} to {_UID_FIRST + _UID_COUNT - 1}, or none to have one worked"
+            " out",
         )
-    errors += _passwords(where, site)
-    check = _wordpress_errors if site["type"] == "wordpress" else _static_errors
-    return errors + list(check(where, site))
+
+
+def _names(site: Site) -> list[tuple[str, str]]:
+    """Return the domain and the aliases of a site with right shapes, each with its path."""
+    names = [("domain", site["domain"])] if "domain" in site else []
+    return names + [(f"aliases[{n}]", alias) for n, alias in enumerate(site.get("aliases", [])) if alias is not None]
+
+
+def _site_mistakes(site: Site) -> tuple[list[Mistake], Site]:
+    """Return what is wrong with a site by itself, and what of it has the right shape."""
+    required = ["name", "type", "domain"]
+    mistakes: list[Mistake] = []
+    kind = site.get("type")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        # Which other keys it may have is the type's to say.
+        sound = _sound("", _COMMON, {key: site[key] for key in _COMMON if key in site}, required, mistakes)
+        if isinstance(kind, str):
+            mistakes.append(("type", f"{kind!r} is not allowed; one of: {', '.join(_KEYS)}"))
+        return mistakes + list(_common_mistakes(sound)), sound
+    sound = _sound("", _KEYS[kind], site, required + _REQUIRED[kind], mistakes)
+    mistakes += _common_mistakes(sound)
+    mistakes += _secrets("", sound)
+    mistakes += _wordpress_mistakes(sound) if kind == "wordpress" else _static_mistakes(sound)
+    return mistakes, sound
+
+
+def _place(where: str, path: str, site: Site) -> str:
+    """Return where in the list a value is, with the name of its site behind it if that can be told."""
+    name = site.get("name")
+    named = isinstance(name, str) and path != "name" and _NAME.fullmatch(name)
+    return f"{where}.{path} ({name})" if named else f"{where}.{path}"
 
 
 def _duplicates(what: str, values: list[tuple[str, Any]]) -> Iterator[str]:
+    """Yield who has what another has; texts are the same whatever the case of their letters."""
     first: dict[Any, str] = {}
     for where, value in values:
-        if value in first:
-            yield f"{where}: the {what} {value!r} is there twice; {first[value]} has it already"
-        first.setdefault(value, where)
+        key = value.lower() if isinstance(value, str) else value
+        if key in first:
+            yield f"{where}: the {what} {value!r} is there twice; {first[key]} has it already"
+        first.setdefault(key, where)
 
 
 def site_errors(sites: object, variable: str = "slipway_sites") -> list[str]:
     """Return what is wrong with the sites: the variable, its value (no secret), what is allowed.
 
-    Duplicates are looked for only when each site by itself is right.
+    All mistakes are told at once. Which time zones there are is for ``unknown_timezones`` to say.
     """
     if not isinstance(sites, list):
-        return [f"{variable}: {sites!r} is not allowed; give a list of sites"]
-    errors = [error for index, site in enumerate(sites) for error in _site_errors(f"{variable}[{index}]", site)]
-    if errors:
-        return errors
-    wheres = [(f"{variable}[{index}]", site) for index, site in enumerate(sites)]
-    domains = [(f"{w}.domain", s["domain"]) for w, s in wheres]
-    domains += [(f"{w}.aliases", alias) for w, s in wheres for alias in s.get("aliases", [])]
+        return [f"{variable}: {_shown(sites)} is not allowed; give a list of sites"]
+    errors: list[str] = []
+    names: list[tuple[str, Any]] = []
+    domains: list[tuple[str, Any]] = []
+    uids: list[tuple[str, Any]] = []
+    for index, site in enumerate(sites):
+        where = f"{variable}[{index}]"
+        if not isinstance(site, dict):
+            errors.append(f"{where}: {_shown(site)} is not allowed; give a mapping with name, type and domain")
+            continue
+        mistakes, sound = _site_mistakes(site)
+        errors += [f"{_place(where, path, site)}: {mistake}" for path, mistake in mistakes]
+        people = _users(sound)
+        for key, what in (("name", "user name"), ("email", "e-mail address")):
+            errors += _duplicates(
+                what, [(_place(where, f"{path}.{key}", site), user[key]) for path, user in people if key in user]
+            )
+        domains += [(_place(where, path, site), domain) for path, domain in _names(sound)]
+        if "name" in sound:
+            if "uid" in sound or sound["name"] not in dict(names).values():
+                uids.append((_place(where, "uid", site), sound.get("uid", default_uid(sound["name"]))))
+            names.append((_place(where, "name", site), sound["name"]))
     return [
-        *_duplicates("name", [(f"{w}.name", s["name"]) for w, s in wheres]),
+        *errors,
+        *_duplicates("name", names),
         *_duplicates("domain", domains),
-        *_duplicates("uid", [(f"{w}.uid", s.get("uid", default_uid(s["name"]))) for w, s in wheres]),
+        *_duplicates("uid", uids),
+    ]
+
+
+def unknown_timezones(
+    sites: list[Site], looked_at: list[dict[str, Any]], known: set[str] | None = None, variable: str = "slipway_sites"
+) -> list[str]:
+    """Return the sites whose time zone PHP won't know, given what the module ``stat`` says of the host's.
+
+    ``looked_at`` has a result for each zone of the list, and for ``tzdata.zi``, which says that the host has any: PHP
+    has the same, from the same archive. Else the controller's (``known``) count, as long as it has any.
+    """
+    there = {result["item"]: result["stat"]["exists"] for result in looked_at}
+    if there.get(_TIMEZONE_MARK):
+        known = {result["item"] for result in looked_at if result["stat"]["exists"] and not result["stat"]["isdir"]}
+    elif known is None:
+        known = available_timezones()
+    return [
+        f"{_place(f'{variable}[{index}]', 'timezone', site)}: {site['timezone']!r} is not allowed; PHP has no such time"
+        " zone here: give an IANA name that is in use, such as Europe/Berlin"
+        for index, site in enumerate(sites)
+        if known and "timezone" in site and site["timezone"] not in known
     ]
 
 
@@ -324,6 +547,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "slipway_site_errors": site_errors,
+            "slipway_unknown_timezones": unknown_timezones,
             "slipway_secret_names": secret_names,
             "slipway_secret_paths": secret_paths,
             "slipway_complete_sites": complete_sites,

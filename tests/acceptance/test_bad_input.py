@@ -66,7 +66,7 @@ CASES = (
     Case(
         "unknown key of a site",
         _sites(lambda sites: sites[0].update(titel="A")),
-        ("slipway_sites[0].titel", "'titel'", "title"),
+        ("slipway_sites[0].titel (", "'titel'", "title"),
     ),
     Case(
         "unknown key of an administrator",
@@ -97,6 +97,27 @@ CASES = (
         "invalid domain",
         _sites(lambda sites: sites[0].update(domain="not_a_domain")),
         ("slipway_sites[0].domain", "'not_a_domain'", "host name"),
+    ),
+    Case(
+        "a name of a pool of PHP",
+        _sites(lambda sites: sites[0].update(name="www")),
+        ("slipway_sites[0].name", "'www'", "PHP-FPM"),
+    ),
+    Case(
+        "password with a line break",
+        _sites(lambda sites: sites[0].update(cache_password=f"{SHORT}-{SHORT}\n")),
+        ("slipway_sites[0].cache_password", "line break at its end"),
+        (SHORT,),
+    ),
+    Case(
+        "an address without a dot",
+        _sites(lambda sites: sites[0]["admin"].update(email="captain@intranet")),
+        ("slipway_sites[0].admin.email", "'captain@intranet'", "dot"),
+    ),
+    Case(
+        "a time zone that no host has",
+        _sites(lambda sites: sites[0].update(timezone="Europe/Hamburg")),
+        ("slipway_sites[0].timezone", "'Europe/Hamburg'", "Europe/Berlin"),
     ),
     Case("id of another", _sites(lambda sites: sites[0].update(uid=33)), ("slipway_sites[0].uid", "33", "20000")),
     Case(

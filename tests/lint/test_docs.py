@@ -141,12 +141,17 @@ def test_every_key_of_a_site_is_described() -> None:
 
 
 def test_refused_names_are_listed() -> None:
-    page = text(ROOT / "docs/sites.md")
-    listed = re.search(r"\*\*Names\.\*\*.*?\n\n", page, re.DOTALL)
-    assert listed
-    names = set(re.findall(r"`([^`]+)`", listed.group()))
-    assert names
-    assert [name for name in sorted(names) if not slipway_sites._TAKEN.fullmatch(name)] == []
+    """Those of the table are refused, and what is refused is in the table; of patterns, an example is."""
+    section = re.search(r"\*\*Names\.\*\*.*?\*\*Domains\.\*\*", text(ROOT / "docs/sites.md"), re.DOTALL)
+    assert section
+    rows = re.findall(r"^\| (`.*?) \|", section.group(), re.MULTILINE)
+    names = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    patterns = list(slipway_sites._RESERVED.values())
+    # All that begin so are refused.
+    whole = {f"{name}x" if name.endswith("-") else name for name in names}
+    assert {name for name in whole if not any(pattern.fullmatch(name) for pattern in patterns)} == set()
+    refused = {part for pattern in patterns for part in pattern.pattern.split("|")}
+    assert {part for part in refused if not any(re.fullmatch(part, name) for name in whole)} == set()
 
 
 def test_the_table_of_platforms_is_what_a_run_accepts() -> None:

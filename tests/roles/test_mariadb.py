@@ -7,22 +7,26 @@ import pytest
 
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import STACK, Machine
+from tests.acceptance.waiting import wait_until
 from tests.roles.services import starts_at_boot
 
 Given = dict[str, Any]
 
 
-def ask(machine: Machine, given: Given, user: str, query: str) -> str:
-    """Ask the database as a user; return the answer. Raises AssertionError with the server's own words."""
+def client(machine: Machine, given: Given, user: str, shell: str = "CLIENT") -> str:
+    """Return the shell line that runs ``shell``, in which ``CLIENT`` is the database's client as a user."""
     password = next(one["password"] for one in given["mariadb_users"] if one["name"] == user)
-    client = f"mariadb --batch --skip-column-names --user={user}"
+    command = f"mariadb --batch --skip-column-names --user={user}"
     if machine.compose:
         # Over the network, as the sites' containers come.
-        inside = f"MYSQL_PWD={password} {client} --protocol=tcp --host=mariadb"
-        client = f"cd {STACK} && docker compose exec -T mariadb sh -c {shlex.quote(inside)}"
-    else:
-        client = f"MYSQL_PWD={password} {client}"
-    return machine.feed(client, query)
+        inside = f"export MYSQL_PWD={password}; {shell}".replace("CLIENT", f"{command} --protocol=tcp --host=mariadb")
+        return f"cd {STACK} && docker compose exec -T mariadb sh -c {shlex.quote(inside)}"
+    return f"export MYSQL_PWD={password}; {shell}".replace("CLIENT", command)
+
+
+def ask(machine: Machine, given: Given, user: str, query: str) -> str:
+    """Ask the database as a user; return the answer. Raises AssertionError with the server's own words."""
+    return machine.feed(client(machine, given, user), query)
 
 
 @pytest.mark.parametrize("user", ["blog", "journal"])
@@ -54,6 +58,33 @@ def test_it_has_the_settings_it_was_given(machine: Machine, given: Given) -> Non
     pool, connections = line.split()
     assert 0.5 < int(pool) / given["mariadb_memory_mb"] < 0.7
     assert int(connections) == given["mariadb_max_connections"]
+
+
+def test_one_user_cannot_take_all_connections(machine: Machine, given: Given) -> None:
+    """Half of them by default: the others go on, and who looks after the server gets in."""
+    most = given["mariadb_max_connections"] // 2
+    taken = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'blog';"
+    hold = f"for n in $(seq {most}); do CLIENT -e 'SELECT SLEEP(120)' >/dev/null 2>&1 </dev/null & done; wait"
+    machine.run(f"({client(machine, given, 'blog', hold)}) >/dev/null 2>&1 </dev/null &")
+    try:
+        wait_until("blog takes all that it may", lambda: machine.sql(taken) == [str(most)], timeout=60)
+        with pytest.raises(AssertionError, match="max_user_connections"):
+            ask(machine, given, "blog", "SELECT 1;")
+        assert ask(machine, given, "journal", "SELECT 1;") == "1"
+    finally:
+        machine.sql("KILL USER blog;")
+    wait_until("they are gone", lambda: machine.sql(taken) == ["0"], timeout=60)
+
+
+def test_it_touches_no_file_for_a_client(machine: Machine, given: Given) -> None:
+    """Not for a client that offers its own, nor for root."""
+    load = "CLIENT --local-infile=1 --execute \"USE blog; LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE x;\""
+    ask(machine, given, "blog", "USE blog; CREATE OR REPLACE TABLE x (y TEXT);")
+    with pytest.raises(AssertionError, match=r"(?i)local.infile|not allowed"):
+        machine.run(client(machine, given, "blog", load))
+    ask(machine, given, "blog", "USE blog; DROP TABLE x;")
+    with pytest.raises(AssertionError, match="secure-file-priv"):
+        machine.sql("SELECT 1 INTO OUTFILE '/var/tmp/slipway-test';")
 
 
 def test_it_listens_on_no_port_of_the_host(machine: Machine) -> None:

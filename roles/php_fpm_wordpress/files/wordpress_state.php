@@ -155,6 +155,7 @@ final class State
     private function readUsers(): void
     {
         $names = [];
+        $addresses = [];
         foreach ($this->users() as $user) {
             foreach (['name', 'email', 'role', 'password'] as $key) {
                 if (!is_string($user[$key] ?? null) || trim($user[$key]) !== $user[$key] || $user[$key] === '') {
@@ -165,6 +166,11 @@ final class State
                 throw new StateError('two users have the name ' . $user['name']);
             }
             $names[strtolower($user['name'])] = true;
+            // Both are the same to the database, whatever the case of their letters.
+            if (isset($addresses[strtolower($user['email'])])) {
+                throw new StateError('two users have the e-mail address ' . $user['email']);
+            }
+            $addresses[strtolower($user['email'])] = true;
         }
     }
 
@@ -244,11 +250,11 @@ final class State
         $installed = self::versionIn($this->root);
         $cut = $this->readNote(self::JOURNAL)['version'] ?? null;
         if ($cut !== null && version_compare($cut, $wanted, '>')) {
-            throw new StateError("an update to WordPress $cut was cut: set the version to $cut to finish it ($wanted is older)");
+            throw new StateError("an update to WordPress $cut was cut: set php_fpm_wordpress_version to $cut to finish it ($wanted is older)");
         }
         if ($installed !== null && version_compare($installed, $wanted, '>')) {
             $this->kept = true;
-            $this->notes[] = "WordPress $installed is newer than the wanted $wanted and stays: it is never downgraded";
+            $this->notes[] = "WordPress $installed stays: php_fpm_wordpress_version is the older $wanted, and its tables can't go back";
             return;
         }
         $marker = $this->readNote(self::MARKER);
@@ -691,7 +697,7 @@ final class State
         }
         if ($archive !== null) {
             if ($checksum === null) {
-                throw new StateError("the language archive $archive is missing");
+                throw new StateError("the archive of php_fpm_wordpress_language_packs for $language ($archive) is missing");
             }
             $this->unpackLanguage($archive, $language);
             $this->writeNote(self::MARKER, ['language_checksum' => $checksum] + $marker);
@@ -705,8 +711,8 @@ final class State
         wp_cache_delete(md5(WP_LANG_DIR . '/'), 'translation_files');
         if (!in_array($language, get_available_languages(), true)) {
             throw new StateError($archive !== null
-                ? "the language archive $archive holds no $language.mo"
-                : "the language pack $language could not be downloaded: set language_archive to a file that holds it, or the language to en_US");
+                ? "the archive of php_fpm_wordpress_language_packs for $language ($archive) holds no $language.mo"
+                : "the language pack $language could not be downloaded: give its archive in php_fpm_wordpress_language_packs, or another language");
         }
     }
 
@@ -721,7 +727,7 @@ final class State
             WP_Filesystem();
             $result = unzip_file($archive, $stage);
             if (is_wp_error($result)) {
-                throw new StateError("the language archive $archive cannot be unpacked: " . $result->get_error_message());
+                throw new StateError("the archive of php_fpm_wordpress_language_packs for $language ($archive) cannot be unpacked: " . $result->get_error_message());
             }
             $this->setModes($stage);
         } else {
