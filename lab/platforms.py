@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lab import alpine, images
+from lab import alpine, archive, images
 from lab.base import LabError
 from lab.images import Access
 
@@ -17,6 +17,14 @@ USER_ID = 1000
 # Starts the platform's own init; see INIT.
 INIT_PATH = "/.lab/init"
 RESOLV_CONF_PATH = "/.lab/resolv.conf"
+# Lets systemd-resolved answer at 127.0.0.53, where a system has it; it asks the name servers that were configured.
+USE_RESOLVED = """\
+if [ -e "$root/lib/systemd/systemd-resolved" ]; then
+        mkdir -p "$root/etc/systemd/resolved.conf.d"
+        sed -n '1i [Resolve]\ns/^nameserver /DNS=/p' "$root/etc/resolv.conf" \\
+            >"$root/etc/systemd/resolved.conf.d/lab.conf"
+        ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+    fi"""
 
 # First process of every target. Docker mounts its own files over these three, so they could be neither replaced nor
 # kept over a reboot, and its resolv.conf names an address that containers inside the target can't reach. A VM has plain
@@ -30,6 +38,8 @@ for file in /etc/hostname /etc/hosts /etc/resolv.conf; do
 done
 if [ -s {RESOLV_CONF_PATH} ]; then
     mv {RESOLV_CONF_PATH} /etc/resolv.conf
+    root=
+    {USE_RESOLVED}
 fi
 # A VM has a clock and a kernel of its own; a container would change those of the machine it runs on.
 if setpriv --bounding-set -sys_time,-sys_module true 2>/dev/null; then
@@ -63,7 +73,7 @@ class Platform:
 
 
 # What a VM of Debian's cloud image has, as far as this toolkit can tell the difference. python3-apt is one of them:
-# unattended-upgrades brings it there.
+# unattended-upgrades needs it.
 DEBIAN_PACKAGES = (
     "ca-certificates",
     "iproute2",
@@ -76,6 +86,7 @@ DEBIAN_PACKAGES = (
     "python3-apt",
     "sudo",
     "tzdata",
+    "unattended-upgrades",
 )
 
 DEBIAN_SCRIPT = """\
@@ -85,7 +96,7 @@ rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/docker-* /etc/dpkg/dpkg.cfg.d/do
 # No service starts while the image is built.
 printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
-apt-get -qq update
+{archive}\
 apt-get -qq upgrade -y
 apt-get -qq install -y --no-install-recommends {packages}
 rm /usr/sbin/policy-rc.d
@@ -107,6 +118,27 @@ apt-get -qq clean
 """
 
 
+# The sources of Debian's cloud images: lists of mirrors in files of their own, with source packages and backports, and
+# on Debian 12 without the name of a key. All of it has to be there.
+DEBIAN_ARCHIVE = """\
+sources=/etc/apt/sources.list.d/debian.sources
+mkdir -p /etc/apt/mirrors
+awk '/^URIs:/ {{print $2}}' $sources | sed -n 1p >/etc/apt/mirrors/debian.list
+awk '/^URIs:/ {{print $2}}' $sources | sed -n 2p >/etc/apt/mirrors/debian-security.list
+stanza() {{
+    printf 'Types: deb deb-src\\nURIs: mirror+file:///etc/apt/mirrors/%s.list\\n' "$1"
+    printf 'Suites: %s\\nComponents: main\\n{signed}\\n' "$2"
+}}
+{{
+    stanza debian '{release} {release}-updates {release}-backports'
+    [ ! -s /etc/apt/mirrors/debian-security.list ] || stanza debian-security '{release}-security'
+}} >$sources.new
+mv $sources.new $sources
+apt-get -qq update --error-on=any
+"""
+SIGNED_BY = {"trixie": f"Signed-By: {archive.KEYRING}\\n"}
+
+
 def debian(name: str, release: str, packages: tuple[str, ...], access: Access, more: str = ":") -> str:
     """Return a Debian image with sshd, the user and these packages; ``more`` is run at the end of its making."""
     script = DEBIAN_SCRIPT.format(
@@ -114,6 +146,7 @@ def debian(name: str, release: str, packages: tuple[str, ...], access: Access, m
         user=USER,
         uid=USER_ID,
         init=INIT_PATH,
+        archive=DEBIAN_ARCHIVE.format(release=release, signed=SIGNED_BY.get(release, "")),
         more=more,
     )
     files = {INIT_PATH: INIT}
@@ -129,7 +162,7 @@ def systemd_command(cgroup: int) -> list[str]:
 # Units that need a console or a kernel of the target's own.
 SYSTEMD_MORE = "systemctl mask -q console-getty.service getty@.service systemd-modules-load.service"
 SYSTEMD_READY = "systemctl is-system-running --wait | grep -Eqx 'running|degraded'"
-SYSTEMD_PACKAGES = ("dbus", "systemd", "systemd-sysv", "libpam-systemd")
+SYSTEMD_PACKAGES = ("dbus", "libpam-systemd", "systemd", "systemd-resolved", "systemd-sysv")
 
 
 def _debian_systemd(name: str, release: str) -> Platform:

@@ -153,7 +153,8 @@ def _make(name: str, kind: Platform, groups: tuple[str, ...] | None) -> Target:
         *("--label", LABEL, "--label", f"{ROOT_LABEL}={ROOT}"),
         *("--restart", "always", "--network", network.NAME),
         *("--ip", target.address, "--ip6", network.host_ipv6(target.address)),
-        *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),  # noqa: S108 - a mount in the target
+        # Nothing can be run from /tmp, as on a hardened VM.
+        *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:noexec"),  # noqa: S108 - a mount in the target
         *("--volume", f"{_volume(name)}:/var/lib/docker"),
         *granted,
         *(image, platforms.INIT_PATH, *kind.command(engine.cgroup_version())),

@@ -62,6 +62,7 @@ tar -x -C /disk
 rm -f /disk/.dockerenv
 root=/disk
 {PLACE_FILES}\
+{platforms.USE_RESOLVED}
 cp /disk/boot/lab-kernel /out/kernel
 cp /disk/boot/lab-initrd /out/initrd
 truncate -s {DISK_SIZE} /out/disk

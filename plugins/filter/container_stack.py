@@ -74,6 +74,8 @@ def fragment(
 ) -> dict[str, Any]:
     """Return the Compose file (a mapping) of a declaration; ``volumes_before`` are those of the file it replaces.
 
+    ``archive`` in it is the folder by which builds reach the distribution's archive; empty with a base image by digest.
+
     A label holds the checksum of the files and secrets a container uses, and when each was written (``written``, by its
     path): Compose recreates a container when its definition changes, and doesn't look into the files it mounts. A file
     that was changed by hand and put right says what it said before, but the container may have read the other one.
@@ -105,7 +107,19 @@ def fragment(
             **(
                 {}
                 if services
-                else {"build": {"context": f"{stack_dir}/{declaration['name']}/build", "args": {"BASE": base}}}
+                else {
+                    "build": {
+                        "context": f"{stack_dir}/{declaration['name']}/build",
+                        "args": {"BASE": base},
+                        # So that it reaches proxies and resolvers that listen on the host's loopback.
+                        "network": "host",
+                        **(
+                            {"additional_contexts": {"archive": folder}}
+                            if (folder := declaration.get("archive"))
+                            else {}
+                        ),
+                    }
+                }
             ),
             "labels": {"slipway.content": _digest([files, used])},
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from plugins.filter.container_stack import fragment, image_tag, outdated_networks
+from tests.repository import ROOT
 
 BASE = "slipway.invalid/base:trixie"
 CONTEXT = [{"dest": "entry.sh", "content": "exec true", "mode": "0755"}, {"dest": "b", "content": "2"}]
@@ -52,6 +54,31 @@ def declaration(**changes: Any) -> dict[str, Any]:
 
 def made(**changes: Any) -> dict[str, Any]:
     return fragment(declaration(**changes), "slipway.invalid/web:1", BASE, "/stack", "/volumes", "slipway")
+
+
+def build(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made(**changes)["services"]["one"]["build"]
+    return found
+
+
+def test_a_build_reaches_what_listens_on_the_host_s_loopback() -> None:
+    assert build()["network"] == "host"
+
+
+def test_a_build_is_given_the_way_to_the_archive_unless_its_base_has_one() -> None:
+    assert build(archive="/stack/archive/files")["additional_contexts"] == {"archive": "/stack/archive/files"}
+    assert "additional_contexts" not in build(archive="")
+
+
+def test_packages_are_installed_directly_behind_run() -> None:
+    """What installs them may begin with an option of RUN."""
+    uses = [
+        before
+        for path in sorted(ROOT.glob("roles/*/templates/*.Dockerfile.j2"))
+        for before in re.findall(r"(.*)\{\{\s*__container_stack_install\b", path.read_text(encoding="utf-8"))
+    ]
+    assert uses
+    assert set(uses) == {"RUN "}
 
 
 def labels(result: dict[str, Any]) -> dict[str, str]:
