@@ -99,7 +99,7 @@ class Served:
             plain.close()
             raise
 
-    def ask(  # noqa: PLR0913 - each is a part of a request
+    def ask(
         self,
         name: str,
         path: str,

@@ -405,7 +405,7 @@ def test_a_flood_is_refused_and_doesn_t_flood_the_log(served: Served) -> None:
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(attempt, range(120)))
     refused = got.count(429)
-    assert refused >= 90
+    assert refused >= 60
     assert set(got) == {200, 429}
     lines = served.log("access").splitlines()[before:]
     assert len([line for line in lines if '" 200 ' in line]) == len(got) - refused
