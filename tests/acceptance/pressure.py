@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -84,7 +84,7 @@ def is_open(secure: ssl.SSLSocket) -> bool:
         return False
 
 
-def served_meanwhile(client: Client, work: list[Callable[[], object]]) -> tuple[list[object], list[int]]:
+def served_meanwhile(client: Client, work: Sequence[Callable[[], object]]) -> tuple[list[object], list[int]]:
     """Do this at the same time; return what each part returned or raised, and how a site answered meanwhile."""
     statuses: list[int] = []
 
