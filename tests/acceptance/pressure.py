@@ -59,11 +59,12 @@ def download(client: Client, path: str, per_second: int) -> int:
 @contextmanager
 def idle(client: Client, count: int) -> Iterator[list[ssl.SSLSocket]]:
     """Hold connections that ask for nothing; the server may close some of them."""
+    context = client.context()
     with ExitStack() as stack, ThreadPoolExecutor(16) as pool:
 
         def one(_: int) -> ssl.SSLSocket | None:
             try:
-                return connect(client.site, client.context(), client.name)
+                return connect(client.site, context, client.name)
             except OSError:
                 return None
 
