@@ -58,13 +58,14 @@ class Served:
     """A host whose sites are served on this machine."""
 
     stage: Stage
+    static_dir: str
     https: int
     http: int
 
     def root(self, site: str) -> Path:
         """Return a site's web root."""
         wordpress = self.stage.outside / "var/www" / site / "public"
-        return wordpress if site in UIDS else self.stage.outside / "srv/slipway/static" / site / "public"
+        return wordpress if site in UIDS else self.stage.outside / self.static_dir.lstrip("/") / site / "public"
 
     def write(self, site: str, path: str, content: str = "content") -> Path:
         """Write a file of a site as its own user."""
@@ -205,7 +206,8 @@ def serving(host: Host) -> Iterator[Served]:
     _, fpm = parsers_with(release, "php-fpm*")
     with ExitStack() as stack:
         stage = stack.enter_context(parsers.stage(render(host).root(host)))
-        served = Served(stage, free_port(), free_port())
+        static_dir = host.variables.get("static_site_dir", "/srv/slipway/static")
+        served = Served(stage, static_dir, free_port(), free_port())
         (stage.outside / "temp").mkdir()
         _certificate(stage)
         for site in (site["name"] for site in host.sites):
