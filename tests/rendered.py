@@ -130,6 +130,8 @@ SITES: list[dict[str, Any]] = [
         "name": "journal",
         "type": "wordpress",
         "domain": "journal.example.test",
+        # Longer than what nginx takes by itself.
+        "aliases": [".".join(["a" * 60, "b" * 60, "c" * 60, "example.test"])],
         "title": "Journal",
         "replicas": 2,
         "admin": {
@@ -159,20 +161,58 @@ SITES: list[dict[str, Any]] = [
 BASE_IMAGE = f"registry.example.test/base@sha256:{'0' * 64}"
 
 
+# What a variable changes that ends so.
+MOVABLE = re.compile(
+    r"_(ports?|dir|path|socket|uid|gid|user|group|address|addresses|subnet|hostname|project|certificate|name)$"
+)
+
+
+def movable() -> dict[str, Any]:
+    """Return the documented variables that change a port, a path, an id, an address or a name, with their defaults.
+
+    Those left out follow from others, or have no default that could be told from an accident.
+    """
+    derived = load(ROOT / "playbooks/vars/derived.yml")
+    found: dict[str, Any] = {}
+    for role in ROLES:
+        defaults = load(role / "defaults/main.yml") or {}
+        for name, option in load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"].items():
+            value = defaults.get(name)
+            if (
+                (option["type"] == "path" or MOVABLE.search(name))
+                and name not in derived
+                and value
+                and "{{" not in str(value)
+            ):
+                found[name] = value
+    return found
+
+
+def moved(name: str, value: Any) -> Any:
+    """Return a value away from the default of a variable."""
+    if isinstance(value, list):
+        return [moved(name, one) for one in value]
+    if isinstance(value, int):
+        return value + 8000
+    return f"/away{value}" if value.startswith("/") else f"away-{value}"
+
+
 @dataclass(frozen=True)
 class Host:
     """One way to be served: a platform, a provider, whether database and cache are on another host, the system in the
-    images where it is given, and whether all sites are files that nginx serves."""
+    images where it is given, whether all sites are files that nginx serves, and whether all that can be moved is away
+    from its default, behind a proxy."""
 
     platform: Platform
     provider: str
     apart: bool = False
     base: str = ""
     files: bool = False
+    away: bool = False
 
     @property
     def name(self) -> str:
-        words = [word for word in ("apart", "files") if getattr(self, word)]
+        words = [word for word in ("apart", "files", "away") if getattr(self, word)]
         return "-".join([self.platform.name, self.provider, *words, *self.base.split()])
 
     @property
@@ -180,9 +220,11 @@ class Host:
         return [site for site in SITES if site["name"] == "docs"] if self.files else SITES
 
     @property
-    def variables(self) -> dict[str, str]:
+    def variables(self) -> dict[str, Any]:
         image = {"container_stack_base_platform": self.base, "container_stack_base_image": BASE_IMAGE}
-        return image if self.base else {}
+        away = {name: moved(name, value) for name, value in movable().items()}
+        proxies = {"nginx_tls_trusted_proxies": ["127.0.0.0/8"]}
+        return (image if self.base else {}) | (away | proxies if self.away else {})
 
 
 DEBIAN = Platform("Debian 13", "systemd")
@@ -202,6 +244,8 @@ OTHERS = [
     Host(DEBIAN, "native", apart=True),
     Host(DEBIAN, "compose", files=True),
     Host(DEBIAN, "native", files=True),
+    Host(DEBIAN, "compose", away=True),
+    Host(DEBIAN, "native", away=True),
     # Images of the other family.
     Host(DEBIAN, "compose", base="Alpine-3.23"),
     Host(ALPINE, "compose", base="Debian-13"),

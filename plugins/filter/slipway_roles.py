@@ -49,7 +49,8 @@ def certificates(sites: list[Site]) -> list[dict[str, Any]]:
     """Return a certificate for each site, and one for FTP, where a client may use any site's name."""
     result = [{"name": site["name"], "names": site["names"]} for site in sites]
     names = [name for site in _wordpress(sites) for name in site["names"]]
-    return result + ([{"name": "ftp", "names": names}] if names else [])
+    # Its server reads it as root; nginx, which serves no such name, doesn't.
+    return result + ([{"name": "ftp", "names": names, "key_gid": 0}] if names else [])
 
 
 def provider_host(host: str, providers: list[str]) -> str:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.compose
 ROOT_CONTAINERS = {"ftp"}
 CAPABILITIES = {"ftp": {"SETUID", "SETGID", "SYS_CHROOT", "NET_BIND_SERVICE", "KILL"}}
 # The only way in.
-PUBLISHED = {"nginx": {"80/tcp", "443/tcp"}, "ftp": {"21/tcp", *(f"{port}/tcp" for port in range(21100, 21111))}}
+PUBLISHED = {"nginx": {"80/tcp", "443/tcp"}, "ftp": {"21/tcp", *(f"{port}/tcp" for port in range(21100, 21150))}}
 # Neither of them has a way out.
 BACKEND_ONLY = {"mariadb", "redis"}
 

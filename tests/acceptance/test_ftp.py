@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ftplib
+import shutil
+import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +98,82 @@ def test_old_protocols_are_refused(wordpress_site: Site, summary: Summary, versi
     with pytest.raises(ssl.SSLError, match=r"ALERT_(PROTOCOL_VERSION|HANDSHAKE_FAILURE)"):
         connection.auth()
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "offered", ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-CCM", "ECDHE-ECDSA-CAMELLIA128-SHA256"]
+)
+def test_ciphers_beyond_the_guideline_are_refused(wordpress_site: Site, summary: Summary, offered: str) -> None:
+    """Mozilla's guideline, as with HTTPS; each of these needs nothing but the certificate that there is."""
+    connection = Ftps(wordpress_site, summary.ca_certificate)
+    connection.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    connection.context.set_ciphers(f"{offered}:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="ALERT_HANDSHAKE_FAILURE"):
+        connection.auth()
+    connection.close()
+
+
+def test_the_ciphers_of_the_guideline_are_spoken(wordpress_site: Site, summary: Summary) -> None:
+    for offered in ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"):
+        connection = Ftps(wordpress_site, summary.ca_certificate)
+        connection.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        connection.context.set_ciphers(offered)
+        connection.auth()
+        connection.close()
+
+
+# Five, by the role.
+PER_ADDRESS = 5
+GREET = "import socket; print(socket.create_connection(('{}', 21), 20).recv(100).decode())"
+
+
+def test_who_is_silent_keeps_nobody_out(machine: Machine, wordpress_site: Site) -> None:
+    """One address gets but a few of all connections."""
+    connections: list[socket.socket] = []
+    try:
+        for _ in range(2 * PER_ADDRESS):
+            connections.append(socket.create_connection((wordpress_site.address, ftps.PORT), timeout=ftps.TIMEOUT))
+        greetings = [connection.recv(100)[:3] for connection in connections]
+        assert 0 < greetings.count(b"220") <= PER_ADDRESS
+        assert set(greetings) == {b"220", b"421"}
+        # Another address.
+        assert machine.run(f'python3 -c "{GREET.format(wordpress_site.address)}"').startswith("220")
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.writes
+def test_a_client_with_gnutls_mirrors_there_and_back(
+    wordpress_site: Site, summary: Summary, password: str, ftp: Ftps, mark: str, tmp_path: Path
+) -> None:
+    """It minds how TLS is ended on a data connection."""
+    lftp = shutil.which("lftp")
+    if lftp is None:
+        pytest.skip("there is no lftp on this machine")
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    for number in range(20):
+        (sent / f"{number}.txt").write_text(f"{mark} {number}" * 5000)
+    commands = [
+        f"set ssl:ca-file {summary.ca_certificate}; set ftp:ssl-force true; set ssl:check-hostname false",
+        "set cmd:fail-exit true; set net:max-retries 2; set net:timeout 20",
+        f"open -u {wordpress_site.name},$LFTP_PASSWORD ftp://{wordpress_site.address}",
+        f"mirror -R --parallel=3 {sent} public/{mark}; mirror --parallel=3 public/{mark} {tmp_path / 'back'}; quit",
+    ]
+    script = tmp_path / "script"
+    script.write_text("; ".join(commands).replace("$LFTP_PASSWORD", password))
+    script.chmod(0o600)
+    try:
+        done = subprocess.run([lftp, "-f", str(script)], capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        got = {path.name: path.read_text() for path in (tmp_path / "back").iterdir()}
+        assert got == {path.name: path.read_text() for path in sent.iterdir()}
+    finally:
+        script.unlink()
+        for number in range(20):
+            ftp.delete(f"/public/{mark}/{number}.txt")
+        ftp.rmd(f"/public/{mark}")
 
 
 def test_data_without_tls_is_refused(ftp: Ftps) -> None:

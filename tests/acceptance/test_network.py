@@ -15,7 +15,7 @@ from tests.acceptance import ftps, web
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Summary
 
-PASSIVE_PORTS = range(21100, 21111)
+PASSIVE_PORTS = range(21100, 21150)
 # Connections tried at a time, and seconds a filtered one may keep silent.
 AT_ONCE = 1000
 SILENCE = 1.5

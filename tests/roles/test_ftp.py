@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import ftplib
-from collections.abc import Iterator
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.acceptance.ftps import Ftps
 from tests.acceptance.killing import kill_each
-from tests.acceptance.machine import Machine
+from tests.acceptance.machine import STACK, Machine
 from tests.acceptance.summary import Site
+from tests.acceptance.waiting import wait_until
 from tests.roles.services import starts_at_boot
 
 Given = dict[str, Any]
@@ -73,6 +79,59 @@ def person(machine: Machine) -> Iterator[str]:
 def test_a_user_of_the_host_can_t_log_in(connection: Ftps, person: str) -> None:
     with pytest.raises(ftplib.error_perm, match=r"^530"):
         connection.enter(person, "a-password-of-a-person")
+
+
+# Five, by the role.
+PER_ADDRESS = 5
+GREET = "import socket; print(socket.create_connection(('{}', 21), 20).recv(100).decode())"
+
+
+def test_one_address_gets_a_few_of_all_connections(machine: Machine, blog: Site) -> None:
+    with ExitStack() as stack:
+        made = [
+            stack.enter_context(socket.create_connection((blog.address, 21), timeout=20))
+            for _ in range(2 * PER_ADDRESS)
+        ]
+        greetings = [one.recv(100)[:3] for one in made]
+        assert 0 < greetings.count(b"220") <= PER_ADDRESS
+        assert set(greetings) == {b"220", b"421"}
+        # Another address.
+        assert machine.run(f'python3 -c "{GREET.format(blog.address)}"').startswith("220")
+
+
+def test_it_is_well_when_it_has_as_many_clients_as_it_may(
+    machine: Machine, blog: Site, converge: Callable[..., None]
+) -> None:
+    if not machine.compose:
+        pytest.skip("the service manager asks no question")
+    converge(ftp_max_clients=2)
+    ask = f"cd {STACK} && docker inspect $(docker compose ps --quiet ftp)"
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.create_connection((blog.address, 21), timeout=20)) for _ in range(2)]
+        assert {one.recv(100)[:3] for one in made} == {b"220"}
+        start = datetime.now(UTC).isoformat()
+
+        def asked() -> list[int]:
+            log = json.loads(machine.run(ask))[0]["State"]["Health"]["Log"]
+            return [entry["ExitCode"] for entry in log if entry["Start"] > start]
+
+        wait_until("its health is asked twice", lambda: len(asked()) >= 2, 60)
+        assert set(asked()) == {0}
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-CCM"])
+def test_ciphers_beyond_the_guideline_are_refused(connection: Ftps, cipher: str) -> None:
+    connection.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    connection.context.set_ciphers(f"{cipher}:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="ALERT_HANDSHAKE_FAILURE"):
+        connection.auth()
+
+
+def test_it_has_no_key_but_its_own(machine: Machine) -> None:
+    if not machine.compose:
+        pytest.skip("a packaged server reads its key as root")
+    found = machine.run(f"cd {STACK} && docker compose exec -T ftp sh -c 'ls /etc/slipway/tls'").split()
+    assert sorted(found) == ["ftp.crt", "ftp.key"]
 
 
 def test_it_survives_the_kill_of_its_process(machine: Machine, blog: Site, given: Given) -> None:

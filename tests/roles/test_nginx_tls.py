@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import shlex
 import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from tests.acceptance.killing import kill_each
 from tests.acceptance.machine import Machine
+from tests.acceptance.pressure import MB, deaths, idle, is_open, served_meanwhile, upload
 from tests.acceptance.summary import Site
 from tests.acceptance.web import Client, connect, plain_request
 from tests.repository import ROOT
@@ -20,11 +25,15 @@ def client(machine: Machine, docs: Site) -> Client:
     return Client(docs, machine.summary.ca_certificate)
 
 
-@pytest.mark.parametrize("name", ["docs.example.test", "www.docs.example.test"])
-def test_the_site_is_served_by_a_name_the_ca_vouches_for(machine: Machine, docs: Site, name: str) -> None:
-    answer = Client(docs, machine.summary.ca_certificate, name).get("/")
+def test_the_site_is_served_by_a_name_the_ca_vouches_for(client: Client) -> None:
+    answer = client.get("/")
     assert answer.status == 200
     assert answer.text == (ROOT / "examples/docs/index.html").read_text()
+
+
+def test_an_alias_leads_to_the_first_name(machine: Machine, docs: Site) -> None:
+    answer = Client(docs, machine.summary.ca_certificate, "www.docs.example.test").get("/page?x=1")
+    assert (answer.status, answer.location) == (301, f"{docs.url}/page?x=1")
 
 
 def test_plain_http_only_redirects(docs: Site) -> None:
@@ -79,6 +88,74 @@ def test_what_no_visitor_needs_is_denied(machine: Machine, blog: Site) -> None:
     assert client.get("/shown.txt").text == "shown\n"
     # PHP, which isn't there, would make it 502.
     assert {path: client.get(path).status for path in DENIED} == dict.fromkeys(DENIED, 404)
+
+
+def test_a_foreign_host_inside_of_a_session_gets_no_page(client: Client) -> None:
+    with pytest.raises(OSError, match=r"RemoteDisconnected|reset"):
+        client.get("/", {"Host": "other.example.test"})
+
+
+SECRET = "a neighbour's secret"
+
+
+def test_a_link_leads_to_nothing_of_others(machine: Machine, blog: Site, docs: Site) -> None:
+    """As the site's user makes it; what it leads to is read by nginx, but is not the user's."""
+    machine.run(f"mkdir -p {BLOG}/../../journal && echo {shlex.quote(SECRET)} >{BLOG}/../../journal/secret.txt")
+    static = "/srv/slipway/static/docs/public"
+    targets = ["/etc/slipway/tls/docs.key", "/etc/slipway/nginx/sites/docs.conf", "/etc/passwd", f"{static}/index.html"]
+    try:
+        for number, target in enumerate(targets):
+            machine.run(f"ln -s {target} {BLOG}/link-{number}.txt && chown -h 20001:20001 {BLOG}/link-{number}.txt")
+        # Of a static site, whose files are root's as all else is.
+        machine.run(f"ln -s /etc/passwd {static}/link.txt")
+        client = Client(blog, machine.summary.ca_certificate)
+        # PHP, which isn't there, would make it 502.
+        assert {client.get(f"/link-{number}.txt").status for number in range(len(targets))} <= {403, 404, 502}
+        assert Client(docs, machine.summary.ca_certificate).get("/link.txt").status in (403, 404)
+    finally:
+        machine.run(f"rm -rf {BLOG}/link-* {static}/link.txt {BLOG}/../../journal")
+
+
+def test_what_strangers_send_kills_nobody(machine: Machine, client: Client, blog: Site) -> None:
+    """Two bodies of almost the allowed size at a time: more than the server's memory."""
+    stranger = Client(blog, machine.summary.ca_certificate)
+    before = deaths(machine)
+    # PHP isn't there: it is asked when all of the body came.
+    done, meanwhile = served_meanwhile(
+        client, [partial(upload, stranger, "/wp-login.php", 60 * MB, 8 * MB) for _ in range(2)]
+    )
+    assert done == [502, 502]
+    assert set(meanwhile) == {200}
+    assert deaths(machine) == before
+
+
+def test_who_is_silent_keeps_nobody_out(machine: Machine, client: Client) -> None:
+    """More connections than there may be; nginx closes idle ones for those that come."""
+    before = deaths(machine)
+    with idle(client, 1500) as silent:
+        assert client.get("/").status == 200
+        # Or all of them were refused, and nothing was tested.
+        assert len([one for one in silent if is_open(one)]) > 100
+    assert client.get("/").status == 200
+    assert deaths(machine) == before
+
+
+def test_https_on_another_port_keeps_it(machine: Machine, docs: Site, converge: Callable[..., None]) -> None:
+    converge(nginx_tls_https_port=8443)
+    moved = replace(docs, port=8443, url=f"{docs.url}:8443")
+    client = Client(moved, machine.summary.ca_certificate)
+    machine.run(
+        "mkdir -p /srv/slipway/static/docs/public/sub && echo sub >/srv/slipway/static/docs/public/sub/index.html"
+    )
+    try:
+        assert client.get("/").status == 200
+        answer = client.get("/sub")
+        assert answer.location in ("/sub/", f"{moved.url}/sub/")
+        assert plain_request(docs.address, docs.domain, "/page?x=1").location == f"{moved.url}/page?x=1"
+    finally:
+        machine.run("rm -r /srv/slipway/static/docs/public/sub")
+    with pytest.raises(OSError, match="refused"):
+        connect(docs, client.context(), docs.domain)
 
 
 def test_it_survives_the_kill_of_its_process(machine: Machine, client: Client) -> None:
