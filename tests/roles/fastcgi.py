@@ -39,11 +39,18 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 def visit(
-    machine: Machine, socket: str, root: str, domain: str, path: str, script: str, form: dict[str, str] | None = None
+    machine: Machine,
+    socket: str,
+    root: str,
+    domain: str,
+    path: str,
+    script: str,
+    form: dict[str, str] | None = None,
+    cookie: str = "",
 ) -> str:
     """Return headers and body of a page that PHP makes; ``script`` is the file below the web root.
 
-    With a form, it is sent.
+    With a form, it is sent; a cookie, such as ``name=value``, as well.
     """
     body = urllib.parse.urlencode(form or {})
     parameters = {
@@ -59,6 +66,7 @@ def visit(
         "SERVER_NAME": domain,
         "HTTP_HOST": domain,
         "HTTPS": "on",
+        **({"HTTP_COOKIE": cookie} if cookie else {}),
         "REMOTE_ADDR": "192.0.2.1",
     }
     return machine.feed(f"python3 -c {shlex.quote(SCRIPT)}", json.dumps([socket, parameters, body]))
