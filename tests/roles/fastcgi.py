@@ -7,6 +7,7 @@ import shlex
 import urllib.parse
 
 from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site
 
 # Reads socket, parameters and body as JSON; prints what came back. One record each: parameters and form are small.
 SCRIPT = r"""
@@ -41,8 +42,7 @@ with socket.socket(socket.AF_UNIX) as client:
 def visit(
     machine: Machine,
     socket: str,
-    root: str,
-    domain: str,
+    site: Site,
     path: str,
     script: str,
     form: dict[str, str] | None = None,
@@ -52,6 +52,7 @@ def visit(
 
     With a form, it is sent; a cookie, such as ``name=value``, as well.
     """
+    root = f"/var/www/{site.name}/public"
     body = urllib.parse.urlencode(form or {})
     parameters = {
         "SCRIPT_FILENAME": f"{root}/{script}",
@@ -63,8 +64,8 @@ def visit(
         "REQUEST_URI": path,
         "QUERY_STRING": "",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_NAME": domain,
-        "HTTP_HOST": domain,
+        "SERVER_NAME": site.domain,
+        "HTTP_HOST": site.domain,
         "HTTPS": "on",
         **({"HTTP_COOKIE": cookie} if cookie else {}),
         "REMOTE_ADDR": "192.0.2.1",

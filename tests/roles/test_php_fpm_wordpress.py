@@ -31,7 +31,7 @@ def page(
     """Return a page of the site, asked of its PHP itself, or the answer to a form."""
     volume = f"/var/lib/docker/volumes/slipway_php_{site.name}/_data/1.sock"
     socket = volume if machine.compose else f"/run/php/{site.name}.sock"
-    return visit(machine, socket, f"/var/www/{site.name}/public", site.domain, path, script, form, cookie)
+    return visit(machine, socket, site, path, script, form, cookie)
 
 
 Run = Callable[..., str]
@@ -265,7 +265,8 @@ def test_wordpress_finds_its_modules_and_its_opcode_cache(php: Run, machine: Mac
     wanted = ["curl", "exif", "fileinfo", "gd", "imagick", "intl", "mbstring", "mysqli", "redis", "zip", "bcmath"]
     ask = f"""
     $missing = array_values(array_filter({json.dumps(wanted)}, fn ($name) => !extension_loaded($name)));
-    echo json_encode([$missing, opcache_get_status(false)['opcache_enabled'] ?? false, function_exists('opcache_reset')]);
+    $cached = opcache_get_status(false)['opcache_enabled'] ?? false;
+    echo json_encode([$missing, $cached, function_exists('opcache_reset')]);
     """
     missing, cached, emptied = json.loads(body(php(ask)))
     assert missing == []
@@ -326,12 +327,13 @@ def test_scheduled_tasks_run_by_the_timer_alone(machine: Machine, blog: Site, se
     assert temporary.startswith("/var/lib/slipway/php/")
 
 
-def files_of(machine: Machine, name: str) -> list[str]:
-    """Return what the role generates for a site, of all that lies on the host."""
-    where = "/opt/slipway/stack /etc/slipway /etc/php* /var/www /var/lib/slipway/php /srv/slipway/volumes"
-    found = machine.run(f"find {where} -path '*/public/*' -prune -o -path '*/wordpress_*/*' -prune -o -print 2>/dev/null || true")
+def generated(machine: Machine, name: str) -> list[str]:
+    """Return what the role generates for a site, and no data, of all that lies on the host."""
+    where = "/opt/slipway/stack /etc/slipway/secrets /etc/php* /var/www /var/lib/slipway/php"
+    command = f"find {where} -path '*/public/*' -prune -o -print 2>/dev/null || true"
     named = re.compile(rf"(^|[/_-]){name}([._-]|/|$)")
-    return sorted(path for path in found.splitlines() if named.search(path) and "www/html" not in path)
+    data = ("/var/www", f"/var/www/{name}", f"/var/www/{name}/public", "/var/www/html")
+    return sorted(path for path in machine.run(command).splitlines() if named.search(path) and path not in data)
 
 
 def test_nothing_but_data_is_left_of_a_site_that_is_gone(
@@ -339,15 +341,13 @@ def test_nothing_but_data_is_left_of_a_site_that_is_gone(
 ) -> None:
     """And a site may be called as the distribution calls its own pool."""
     (site,) = given["php_fpm_wordpress_sites"]
-    renamed = {**site, "name": "www", "uid": 20002, "root": "/var/www/www/public"}
-    converge(php_fpm_wordpress_sites=[renamed])
-    assert "<title>" in page(machine, Site("www", "wordpress", blog.domain, blog.url, blog.address, blog.port))
-    left = [path for path in files_of(machine, "blog") if not re.search(r"/(volumes/\w+|public)$|/var/www/blog$", path)]
-    assert left == []
-    assert machine.run(f"ls {machine.web_root(blog)}/wp-config.php {machine.web_root(blog)}/index.php 2>/dev/null || true")
+    converge(php_fpm_wordpress_sites=[{**site, "name": "www", "uid": 20002, "root": "/var/www/www/public"}])
+    www = Site("www", "wordpress", blog.domain, blog.url, blog.address, blog.port)
+    assert "<title>" in page(machine, www)
+    assert generated(machine, "blog") == []
+    assert machine.run(f"ls {machine.web_root(blog)}/index.php")
 
     converge()
     assert "<title>" in page(machine, blog)
-    left = [path for path in files_of(machine, "www") if not re.search(r"/(volumes/\w+|public)$|/var/www(/www)?$", path)]
-    assert left == []
+    assert [path for path in generated(machine, "www") if not path.startswith("/var/www/html")] == []
     machine.forget_site("www")
