@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 from typing import Any
@@ -13,6 +14,7 @@ description:
   - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
   - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
   - C(container_stack_outdated_networks) names the networks that have other settings than they should.
+  - C(container_stack_leftovers) tells which files of a declaration of before are left.
 """
 
 # What every container gets unless its definition says otherwise.
@@ -157,6 +159,22 @@ def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[st
     return result
 
 
+def leftovers(present: list[str], declaration: dict[str, Any], stack_dir: str) -> list[str]:
+    """Return those of the files in the service's folder and among the secrets that its declaration names no more.
+
+    Services share the folder of secrets, so only those whose names fit its patterns ``secrets_pruned`` are its own.
+    """
+    folder = f"{stack_dir}/{declaration['name']}/"
+    named = {folder + item["dest"] for item in declaration.get("files", [])}
+    named |= {f"{stack_dir}/secrets/{item['name']}" for item in declaration.get("secrets", [])}
+    patterns = [f"{stack_dir}/secrets/{pattern}" for pattern in declaration.get("secrets_pruned", [])]
+    return sorted(
+        path
+        for path in set(present) - named
+        if path.startswith(folder) or any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+    )
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
@@ -166,4 +184,5 @@ class FilterModule:
             "container_stack_image_tag": image_tag,
             "container_stack_fragment": fragment,
             "container_stack_outdated_networks": outdated_networks,
+            "container_stack_leftovers": leftovers,
         }

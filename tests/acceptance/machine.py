@@ -352,8 +352,9 @@ class Machine:
             self.sql(f"DROP USER {user};")
         self.run(f"rm -rf /srv/slipway/static/{name}")
         if self.compose:
-            self.run(f"docker volume rm --force {PROJECT}_wordpress_{name} {PROJECT}_php_{name}")
-            self.run(f"rm -rf /srv/slipway/volumes/wordpress_{name}")
+            kinds = ("wordpress", "php", "php_tmp", "php_sessions")
+            self.run("docker volume rm --force " + " ".join(f"{PROJECT}_{kind}_{name}" for kind in kinds))
+            self.run("rm -rf " + " ".join(f"/srv/slipway/volumes/{kind}_{name}" for kind in kinds))
         else:
             self.run(f"rm -rf /var/www/{name}; ! id {name} >/dev/null 2>&1 || userdel {name} || deluser {name}")
 

@@ -156,6 +156,16 @@ CASES = (
         ("php_fpm_wordpress_checksum", "md5:1234", "sha256:"),
     ),
     Case(
+        "an upload that nginx doesn't take",
+        _set(php_fpm_wordpress_upload_max="128M"),
+        ("nginx_tls_body_max", "'65m'", "php_fpm_wordpress_upload_max", "'128M'", "129m"),
+    ),
+    Case(
+        "an upload without an end",
+        _set(php_fpm_wordpress_upload_max="-1"),
+        ("php_fpm_wordpress_upload_max", "'-1'", "64M"),
+    ),
+    Case(
         "PHP that the release lacks",
         _set(php_fpm_wordpress_php_version="7.4"),
         ("php_fpm_wordpress_php_version", "'7.4'", "one of: 8."),

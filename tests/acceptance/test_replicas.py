@@ -49,6 +49,21 @@ def test_every_container_serves(
 
 
 @pytest.mark.writes
+def test_a_session_counts_on_whichever_container_answers(
+    machine: Machine, wordpress_site: Site, wordpress_client: Client, replicas: list[str], mark: str
+) -> None:
+    path = f"{machine.web_root(wordpress_site)}/{mark}.php"
+    lines = "<?php session_start(); echo $_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1, ' ', gethostname();"
+    machine.feed(f"sh -c 'cat >{path} && chown --reference={machine.web_root(wordpress_site)} {path}'", lines)
+    try:
+        answers = [wordpress_client.get(f"/{mark}.php").text.split() for _ in range(6)]
+    finally:
+        machine.run(f"rm {path}")
+    assert [number for number, _ in answers] == ["1", "2", "3", "4", "5", "6"]
+    assert len({container for _, container in answers}) == len(replicas)
+
+
+@pytest.mark.writes
 def test_the_site_is_served_while_a_container_is_away(
     machine: Machine, wordpress_site: Site, wordpress_client: Client, replicas: list[str]
 ) -> None:

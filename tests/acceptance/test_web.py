@@ -22,7 +22,7 @@ WORDPRESS_DENIED = (
     *("/wp-config.php", "/wp-config.php.bak", "/wp-config-sample.php", "/readme.html", "/license.txt"),
     *("/wp-admin/install.php", "/wp-admin/install.php?step=1", "/wp-admin/setup-config.php"),
     *("/wp-content/uploads/shell.php", "/wp-content/uploads/2026/01/shell.php5", "/wp-content/uploads/shell.phtml"),
-    *("/wp-includes/version.php", "/wp-includes/class-wp.php", "/no-such-file.php", "/wp-cron.php", "/xmlrpc.php"),
+    *("/wp-includes/version.php", "/wp-includes/class-wp.php", "/no-such-file.php", "/xmlrpc.php"),
     *("/wp-content/debug.log", "/site.tar.gz", "/blog-db.gz", "/blog.wpress", "/php.ini"),
     *("/wp-content/updraft/backup-db.gz", "/wp-content/uploads/woocommerce_uploads/book.pdf"),
     *("/wp-content/languages/x.php", "/wp-content/mu-plugins/x.php", "/wp-content/plugins/akismet/readme.txt"),

@@ -7,6 +7,7 @@ import shlex
 import urllib.parse
 
 from tests.acceptance.machine import Machine
+from tests.acceptance.summary import Site
 
 # Reads socket, parameters and body as JSON; prints what came back. One record each: parameters and form are small.
 SCRIPT = r"""
@@ -39,12 +40,19 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 def visit(
-    machine: Machine, socket: str, root: str, domain: str, path: str, script: str, form: dict[str, str] | None = None
+    machine: Machine,
+    socket: str,
+    site: Site,
+    path: str,
+    script: str,
+    form: dict[str, str] | None = None,
+    cookie: str = "",
 ) -> str:
     """Return headers and body of a page that PHP makes; ``script`` is the file below the web root.
 
-    With a form, it is sent.
+    With a form, it is sent; a cookie, such as ``name=value``, as well.
     """
+    root = f"/var/www/{site.name}/public"
     body = urllib.parse.urlencode(form or {})
     parameters = {
         "SCRIPT_FILENAME": f"{root}/{script}",
@@ -56,9 +64,10 @@ def visit(
         "REQUEST_URI": path,
         "QUERY_STRING": "",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_NAME": domain,
-        "HTTP_HOST": domain,
+        "SERVER_NAME": site.domain,
+        "HTTP_HOST": site.domain,
         "HTTPS": "on",
+        **({"HTTP_COOKIE": cookie} if cookie else {}),
         "REMOTE_ADDR": "192.0.2.1",
     }
     return machine.feed(f"python3 -c {shlex.quote(SCRIPT)}", json.dumps([socket, parameters, body]))

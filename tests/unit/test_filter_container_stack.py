@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.container_stack import fragment, image_tag, outdated_networks
+from plugins.filter.container_stack import fragment, image_tag, leftovers, outdated_networks
 from tests.repository import ROOT
 
 BASE = "slipway.invalid/base:trixie"
@@ -162,3 +162,15 @@ def test_a_network_with_other_settings_is_made_again(
 ) -> None:
     inspected = [present] if present else []
     assert outdated_networks({"frontend": wanted, "gone": wanted}, inspected, "slipway") == ["frontend"] * outdated
+
+
+def test_what_the_declaration_names_no_more_is_left_over() -> None:
+    """Of the service's own folder, and of the secrets whose names are its own; those of other services stay."""
+    present = [
+        *("/stack/web/all.conf", "/stack/web/two.conf", "/stack/web/three.conf", "/stack/secrets/key"),
+        *("/stack/secrets/other", "/stack/secrets/old_salts", "/stack/secrets/blog_salts"),
+    ]
+    secrets = [{"name": "key", "content": "1"}, {"name": "blog_salts", "content": "2"}]
+    found = leftovers(present, declaration(secrets=secrets, secrets_pruned=["*_salts"]), "/stack")
+    assert found == ["/stack/secrets/old_salts", "/stack/web/three.conf"]
+    assert leftovers(present[:4], declaration(), "/stack") == ["/stack/web/three.conf"]

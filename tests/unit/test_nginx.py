@@ -217,7 +217,7 @@ PROGRAMS = tuple(
     )
 )
 KEPT = (
-    *("/wp-cron.php", "/xmlrpc.php", "/wp-config.php", "/wp-admin/install.php", "/readme.html"),
+    *("/xmlrpc.php", "/wp-config.php", "/wp-admin/install.php", "/readme.html"),
     *("/wp-content/plugins/akismet/readme.txt", "/wp-content/themes/x/changelog.md", "/plugin.phtml"),
 )
 SHOWN = (

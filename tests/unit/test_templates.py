@@ -466,6 +466,12 @@ def _json(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     return lines
 
 
+@check("hosts", r"etc/(hosts|cloud/templates/hosts\..*)", lambda host: native(host) and wordpress(host))
+def _hosts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+    lines = [line for path in stage.files(CHECKS["hosts"].pattern) for line in path.read_text().splitlines()]
+    return [f"hosts: {line!r}" for line in lines if not re.fullmatch(r"127\.0\.0\.1 [a-z0-9.-]+", line)]
+
+
 # Files of lines with a fixed number of fields.
 FIELDS = {"passwd": 7, "group": 4, "ftp_shadow": 9, "ftp/accounts": 9}
 
