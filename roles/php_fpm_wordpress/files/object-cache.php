@@ -452,7 +452,7 @@ class WP_Object_Cache
             $sent[$key] = $mode === 'nx' ? 'exists' : 'unlink';
             return $mode === 'nx' ? $pipe->exists($name) : $pipe->unlink($name);
         };
-        foreach ($this->write($group, $ids, $command) ?? [] as $key => $reply) {
+        foreach ($this->write($group, $ids, $command, true) ?? [] as $key => $reply) {
             if ($mode === 'nx') {
                 $result[$key] = $sent[$key] === 'set' ? (bool) $reply : !$reply;
             } elseif ($mode === 'xx') {
@@ -584,21 +584,22 @@ class WP_Object_Cache
      * Sends one command for each key, given as function($pipe, $name, $key, bool $outdated, bool $refused): whether this
      * request may not store in the group, and whether Redis has just refused the command.
      *
+     * @param bool $stores Whether there are values afterwards where there were none.
      * @return array<int|string, mixed>|null Key => reply; null when Redis is not there.
      */
-    private function write(string $group, array $ids, callable $command): ?array
+    private function write(string $group, array $ids, callable $command, bool $stores = false): ?array
     {
         if ($ids === [] || isset($this->local_groups[$group])) {
             return null;
         }
-        $replies = $this->exchange($group, function ($pipe, bool $refused) use ($group, $ids, $command) {
+        $replies = $this->exchange($group, function ($pipe, bool $refused) use ($group, $ids, $command, $stores) {
             $outdated = $this->is_outdated($group);
             $names = [];
             foreach ($ids as $key => $id) {
                 $names[] = $this->name($group, $id);
                 $command($pipe, end($names), $key, $outdated, $refused);
             }
-            if (isset($this->salts['names']) && !$refused) {
+            if ($stores && !$refused && isset($this->salts['names'])) {
                 $pipe->sAdd($this->prefix . 'slipway:names', ...$names);
             }
         });
