@@ -660,7 +660,7 @@ class WP_Object_Cache
         $refused = in_array($code, ['ERR', 'OOM', 'WRONGTYPE'], true) || ($code === '' && isset($met['cut']));
         $kind = $refused ? 'refused' : 'cut';
         // An answer that names another state, or none in time: the next attempt would fare no better.
-        $slow = self::now() - $started > (float) self::config('READ_TIMEOUT', 1) / 2;
+        $slow = self::now() - $started > 0.9 * (float) self::config('READ_TIMEOUT', 1);
         $lasting = $code === '' ? $slow : !$refused;
         if ($lasting || isset($met[$kind])) {
             $this->fail($error);
