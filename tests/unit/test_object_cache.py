@@ -959,3 +959,76 @@ def test_a_call_is_one_round_trip(site: Site) -> None:
         }
         same(8, $cache->redis_calls, 'counted by the cache itself');
     """)
+
+
+@pytest.mark.parametrize("trouble", ["nothing", "flush", "group", "cut"])
+def test_a_request_sees_what_it_did_itself_whatever_others_do(site: Site, trouble: str) -> None:
+    """Many random calls, each with the answer that a cache in the memory of one request would give, as core's is."""
+    logged = site.php(
+        r"""
+        class Model
+        {
+            public $values = [];
+            public function add($k, $v, $g) { return isset($this->values[$g][$k]) ? false : $this->set($k, $v, $g); }
+            public function set($k, $v, $g) { $this->values[$g][$k] = [$v]; return true; }
+            public function replace($k, $v, $g) { return isset($this->values[$g][$k]) && $this->set($k, $v, $g); }
+            public function get($k, $g) { return isset($this->values[$g][$k]) ? $this->values[$g][$k][0] : false; }
+            public function delete($k, $g) {
+                $was = isset($this->values[$g][$k]);
+                unset($this->values[$g][$k]);
+                return $was;
+            }
+            public function incr($k, $by, $g) {
+                if (!isset($this->values[$g][$k])) { return false; }
+                $now = $this->values[$g][$k][0];
+                return $this->values[$g][$k][0] = max(0, (is_numeric($now) ? $now : 0) + $by);
+            }
+            public function decr($k, $by, $g) { return $this->incr($k, -$by, $g); }
+            public function flush_group($g) { unset($this->values[$g]); return true; }
+            public function flush() { $this->values = []; return true; }
+        }
+        $keys = ['a', 'b', 1, '1x', 'a b'];
+        $groups = ['g', 'h:i', 'default'];
+        $values = [1, 0, -3, '5', 'text', null, false, true, 1.5, [1], '', str_repeat('z', 300)];
+        for ($run = 0; $run < 20; $run++) {
+            mt_srand($run);
+            $pick = fn ($list) => $list[mt_rand(0, count($list) - 1)];
+            request()->flush();
+            [$model, $cache, $done] = [new Model(), request(), []];
+            for ($step = 0; $step < 80; $step++) {
+                if (in_array($step, [9, 19, 29], true)) {
+                    'TROUBLE' === 'flush' && request()->flush();
+                    'TROUBLE' === 'group' && request()->flush_group('g');
+                    'TROUBLE' === 'cut' && cut();
+                }
+                [$key, $group, $value, $by] = [$pick($keys), $pick($groups), $pick($values), mt_rand(0, 3)];
+                $call = $pick([
+                    ['add', $key, $value, $group], ['set', $key, $value, $group], ['replace', $key, $value, $group],
+                    ['get', $key, $group], ['delete', $key, $group], ['incr', $key, $by, $group],
+                    ['decr', $key, $by, $group],
+                    ...('TROUBLE' === 'nothing' && $step % 20 === 0 ? [['flush_group', $group], ['flush']] : []),
+                ]);
+                // Lifetimes change nothing within the request; they make locks of what is added.
+                $ours = in_array($call[0], ['add', 'set', 'replace'], true) ? [...$call, $pick([0, 60])] : $call;
+                $done[] = json_encode($ours);
+                $what = "run $run: " . implode(' ', array_slice($done, -8));
+                $method = array_shift($call);
+                array_shift($ours);
+                same($model->$method(...$call), $cache->$method(...$ours), $what);
+            }
+            $cache->get('the last look');
+            foreach ($groups as $group) {
+                foreach ($keys as $key) {
+                    $got = request()->get($key, $group, false, $found);
+                    if ('TROUBLE' === 'flush' || ('TROUBLE' === 'group' && $group === 'g')) {
+                        same(false, $found, "run $run: what may be old is not for others: $key of $group");
+                    } elseif ($found) {
+                        same($model->get($key, $group), $got, "run $run: others see the same: $key of $group");
+                    }
+                }
+            }
+        }
+        same(false, is_file($mark), 'nothing was missed');
+    """.replace("TROUBLE", trouble)
+    )
+    assert logged == ""
