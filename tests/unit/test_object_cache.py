@@ -530,11 +530,19 @@ def test_a_lock_is_held_by_one_whatever_was_flushed(site: Site) -> None:
         request()->add('held', 'by a new one', 'locks', 30);
         same(false, $one->add('held', 1, 'locks', 30), 'held by a new one');
 
+        same(true, $one->set('held', 'may be old', 'locks', 30), 'what it could not take it does not hold');
+        same(true, request()->add('held', 1, 'locks', 30), 'what was there is deleted, as by any change');
+        same(true, $one->add('kept', 1, 'locks', 30), 'taken');
+        same(true, $one->set('kept', 2, 'locks'), 'changed without a word on how long');
+        same(false, request()->add('kept', 1, 'locks', 30), 'it is still held');
+        same([], array_filter(redis()->keys('blog:*:kept'), fn ($name) => redis()->ttl($name) < 0), 'not for good');
+
         // A rate limit that counts: add, then incr.
         same(true, $one->add('visits', 0, 'limits', 60), 'the first visit');
         same(1, $one->incr('visits', 1, 'limits'), 'counted');
 
-        // What is no lock blocks nobody.
+        // What is no lock blocks nobody, nor does a limit on all lifetimes make it one.
+        define('WP_REDIS_MAXTTL', 3600);
         same(true, $one->add('page', str_repeat('x', 1000), 'pages', 300), 'a page');
         same(true, request()->add('page', 'new', 'pages', 300), 'the others store theirs');
         same(true, $one->add('user', 7, 'userlogins'), 'a value for good');

@@ -429,23 +429,20 @@ class WP_Object_Cache
 
         $sent = [];
         $command = function ($pipe, $name, $key, bool $outdated, bool $refused) use ($data, $expire, $ttl, $mode, &$sent) {
-            $options = $mode === '' ? [] : [$mode];
+            $options = ($mode === '' ? [] : [$mode]) + ($ttl > 0 ? ['ex' => $ttl] : []);
             if ($refused || $expire < 0) {
                 $text = null;
             } elseif (!$outdated) {
                 $text = self::encode($data[$key]);
             } elseif ($mode === 'nx') {
-                $text = $ttl > 0 && is_scalar($data[$key]) && strlen((string) $data[$key]) <= 100 ? self::CLAIM : null;
+                $text = $expire > 0 && is_scalar($data[$key]) && strlen((string) $data[$key]) <= 100 ? self::CLAIM : null;
             } else {
                 $text = isset($this->claims[$name]) ? self::CLAIM : null;
-                $options = ['xx'];
+                $options = $expire > 0 ? ['xx', 'ex' => $ttl] : ['xx', 'keepttl'];
             }
             if ($text !== null) {
-                $sent[$key] = 'set';
-                if ($outdated) {
-                    $this->claims[$name] = true;
-                }
-                return $pipe->set($name, $text, $ttl > 0 ? $options + ['ex' => $ttl] : $options);
+                $sent[$key] = $outdated ? 'claim' : 'set';
+                return $pipe->set($name, $text, $options);
             }
             // Expired already, not to be stored, or nothing that can be kept: at least no older value may stay. What
             // is added never takes the place of another value.
@@ -454,7 +451,10 @@ class WP_Object_Cache
         };
         foreach ($this->write($group, $ids, $command, true) ?? [] as $key => $reply) {
             if ($mode === 'nx') {
-                $result[$key] = $sent[$key] === 'set' ? (bool) $reply : !$reply;
+                $result[$key] = $sent[$key] === 'exists' ? !$reply : (bool) $reply;
+                if ($result[$key] && $sent[$key] === 'claim') {
+                    $this->claims[$this->name($group, $ids[$key])] = true;
+                }
             } elseif ($mode === 'xx') {
                 $result[$key] = (bool) $reply || ($sent[$key] === 'unlink' && $known[$key]);
             }
