@@ -142,8 +142,8 @@ FAULTS = (
     Fault(
         "a user of the cache may see all keys",
         "roles/redis_cache/vars/main.yml",
-        " -scan -randomkey",
-        "",
+        "  - ping\n",
+        "  - ping\n  - scan\n  - randomkey\n",
         Scenario("redis_cache", "verify", "test_a_user_sees_no_other_s_keys"),
     ),
     Fault(

@@ -29,7 +29,8 @@ def test_a_user_reads_what_it_wrote(machine: Machine, given: Given, user: str) -
 
 def test_a_user_sees_no_other_s_keys(machine: Machine, given: Given) -> None:
     assert ask(machine, given, "journal", "SET journal:secret x") == ["OK"]
-    for command in ("GET journal:secret", "SET journal:secret y", "SCAN 0", "RANDOMKEY", "FLUSHALL", "CONFIG GET *"):
+    seen = ("GET journal:secret", "SET journal:secret y", "SCAN 0", "RANDOMKEY", "DBSIZE", "CLIENT TRACKING on BCAST")
+    for command in (*seen, "SUBSCRIBE journal:secret", "EVAL return+1 0", "FLUSHALL", "CONFIG GET *"):
         (answer,) = ask(machine, given, "blog", command)
         assert answer.startswith("NOPERM"), f"{command}: {answer}"
 
