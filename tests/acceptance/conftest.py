@@ -7,13 +7,13 @@ stands in machine.py. Run the whole folder, or any file of it by itself.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance import lab_target, matrix
+from tests.acceptance import browser, lab_target, matrix
 from tests.acceptance.machine import Machine, NoRoot
 from tests.acceptance.summary import Site, Summary, read, read_access
 from tests.acceptance.web import Client
@@ -122,6 +122,17 @@ def machine(summary: Summary) -> Iterator[Machine]:
         pytest.exit(str(error), returncode=4)
     yield target
     target.disconnect()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep a picture of what the browser shows where a test fails."""
+    report = yield
+    if call.when == "call" and report.failed and (path := browser.picture_of(item)):
+        report.sections.append(("Picture of the page", str(path)))
+    return report
 
 
 @pytest.hookimpl(trylast=True)
