@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import secrecy
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.web import Answer, Client
@@ -70,6 +71,7 @@ class Author:
         made = answer.json()
         self.uuid = made["uuid"]
         self.basic = base64.b64encode(f"{self.user}:{made['password']}".encode()).decode()
+        secrecy.learn(made["password"], self.basic)
 
     def drop_password(self) -> None:
         """Remove the application password."""
@@ -95,6 +97,8 @@ def log_in(site: Site, ca: Path, user: str, password: str) -> Author:
 
     wait_until(f"the login form of {site.name} takes a form", let_in, LOGIN_PATIENCE, pause=1)
     assert answers[-1].status == 302, f"{user} could not log in to {site.name}: {answers[-1].status}"
+    # Who has the cookies is logged in.
+    secrecy.learn(*(value for name, value in client.cookies.items() if name.startswith("wordpress_")))
     author = Author(client, user)
     author.make_password()
     return author
