@@ -120,9 +120,13 @@ class Browser:
         return self.driver.execute_script(script)
 
     def errors(self) -> list[str]:
-        """Return what the browser's console holds against the pages since it was asked last."""
+        """Return what the browser's console holds against the site since it was asked last.
+
+        Pictures of people come from elsewhere, which may be out of reach.
+        """
         lines: list[dict[str, object]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-        return [str(line["message"]) for line in lines if line["level"] == "SEVERE"]
+        bad = [str(line["message"]) for line in lines if line["level"] == "SEVERE"]
+        return [line for line in bad if line.startswith(self.site.url)]
 
     def keep_picture(self, test: str) -> Path:
         """Keep a picture of the page; return where."""

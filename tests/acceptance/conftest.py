@@ -66,7 +66,7 @@ def _rank(item: pytest.Item) -> int:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the files, and say of each test that can't be run here why."""
-    items.sort(key=_rank)
+    items.sort(key=lambda item: (_rank(item), item.path))
     mine = [item for item in items if HERE in item.path.parents]
     for item in mine:
         for mark, reason in _reasons(config, _summary_of(item)).items():
@@ -77,8 +77,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _summary_of(item: pytest.Item) -> Summary:
     """Return the summary of the host that a test is run for."""
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    found: Summary = parameters.get("summary", summaries(item.config)[0])
-    return found
+    sites = {parameters[name].host for name in SITES if name in parameters}
+    found = [one for one in summaries(item.config) if one == parameters.get("summary") or one.ssh.name in sites]
+    return (found or summaries(item.config))[0]
 
 
 def _reasons(config: pytest.Config, summary: Summary) -> dict[str, str]:
@@ -91,7 +92,7 @@ def _reasons(config: pytest.Config, summary: Summary) -> dict[str, str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once for each host and for each site that it asks for."""
-    if "summary" not in metafunc.fixturenames:
+    if {"summary", *SITES}.isdisjoint(metafunc.fixturenames):
         return
     hosts = summaries(metafunc.config)
     several = len(hosts) > 1
@@ -99,9 +100,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             pairs = [(host, site) for host in hosts for site in host.sites if kind in (None, site.type)]
             names = [f"{site.host}-{site.name}" if several else site.name for _, site in pairs]
-            metafunc.parametrize(("summary", fixture), pairs, ids=names, indirect=["summary"], scope="session")
+            if "summary" in metafunc.fixturenames:
+                metafunc.parametrize(("summary", fixture), pairs, ids=names, indirect=["summary"], scope="session")
+            else:
+                metafunc.parametrize(fixture, [site for _, site in pairs], ids=names, scope="session")
             return
-    if several:
+    if several and "summary" in metafunc.fixturenames:
         names = [host.ssh.name for host in hosts]
         metafunc.parametrize("summary", hosts, ids=names, indirect=True, scope="session")
 
