@@ -36,6 +36,12 @@ class Author:
         assert answer.status in (200, 201), f"{method} {route}: {answer.status} {answer.text[:300]}"
         return answer.json()
 
+    def ask_as_page(self, route: str, headers: dict[str, str]) -> Any:
+        """Return what the REST API answers to a page of the administration, which asks by the login's cookies."""
+        answer = self._send("GET", route, None, {**self._nonce(), **headers})
+        assert answer.status == 200, f"{route}: {answer.status} {answer.text[:300]}"
+        return answer.json()
+
     def upload(self, name: str, kind: str, content: bytes) -> Any:
         """Put a file into the media library; return what the REST API says of it."""
         headers = {
