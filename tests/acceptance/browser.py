@@ -73,8 +73,20 @@ class Browser:
         self.driver.set_page_load_timeout(PATIENCE)
 
     def open(self, path: str) -> None:
-        """Visit a page of the site."""
-        self.driver.get(f"{self.site.url}{path}")
+        """Visit a page of the site.
+
+        Chromium drops what it is about to load when an interface of this machine comes or goes, such as a container's.
+        """
+        from selenium.common.exceptions import WebDriverException  # noqa: PLC0415 - only where there is a browser
+
+        def opened() -> bool:
+            try:
+                self.driver.get(path if "://" in path else f"{self.site.url}{path}")
+            except WebDriverException as error:
+                raise AssertionError(str(error.msg)) from error
+            return not self.all("#main-frame-error")
+
+        wait_until(f"{path} is loaded", opened, PATIENCE)
 
     def all(self, selector: str) -> list[WebElement]:
         """Return what a CSS selector finds."""
