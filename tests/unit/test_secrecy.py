@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import subprocess
 import sys
 import urllib.parse
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rendered import FEW, OTHERS, Rendered
+from tests.rendered import SECRETS as AWKWARD_SECRETS
 from tests.repository import ROOT
 from tests.secrecy import HIDDEN, Secrets
 
@@ -301,3 +304,11 @@ def test_what_is_no_secret_stays() -> None:
     assert secrets.clean(text) == text
     assert secrets.clean(f"it was {MADE}, twice {MADE}.") == f"it was {HIDDEN}, twice {HIDDEN}."
     assert secrets.clean(f"a part: {MADE[5:20]}") == f"a part: {HIDDEN}"
+
+
+@pytest.mark.parametrize("host", [FEW[0], pytest.param(OTHERS[0], marks=pytest.mark.platforms)], ids=["few", "others"])
+def test_a_run_that_tells_all_tells_no_secret(rendered: Rendered) -> None:
+    """With -vvv: items of loops, facts that are set, variables that are read, on every host of the rendered run."""
+    assert "item=" in rendered.output
+    names = "|".join(AWKWARD_SECRETS)
+    assert sorted({line for line in rendered.output.splitlines() if re.search(rf"({names}) secret", line)}) == []

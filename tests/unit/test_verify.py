@@ -99,9 +99,10 @@ def ssh(name: str) -> dict[str, Any]:
     return {"name": name, "host": f"{name}.test", "port": 22, "user": "operator", "private_key": "", "known_hosts": ""}
 
 
-def test_each_host_is_looked_at_by_what_the_run_made_of_it(tmp_path: Path) -> None:
-    """Two providers in one inventory, each with sites of its own, and a database that is elsewhere."""
-    site = {"type": "wordpress", "domain": "a.test", "url": "https://a.test", "address": "192.0.2.7", "port": 443}
+@pytest.fixture
+def two_hosts(tmp_path: Path) -> Path:
+    """Return the summary of two providers in one inventory, each with a site of its own; a database is elsewhere."""
+    site = {"type": "wordpress", "domain": "a.test", "url": "https://a.test", "address": "127.0.0.1", "port": 1}
     path = tmp_path / "summary.json"
     made = {
         "sites": [{**site, "name": "one", "host": "vm1"}, {**site, "name": "two", "host": "vm2"}],
@@ -117,19 +118,45 @@ def test_each_host_is_looked_at_by_what_the_run_made_of_it(tmp_path: Path) -> No
         ],
     }
     path.write_text(json.dumps(made))
-    access = {name: {"become_password": f"{name}'s", "secrets": {"x": "y"}} for name in ("vm1", "vm2", "vm3")}
-    one, two = read(path, access)
+    return path
+
+
+def test_each_host_is_known_by_what_the_run_made_of_it(two_hosts: Path) -> None:
+    access = {name: {"become_password": f"{name}'s own", "secrets": {"x": "y-y-y-y"}} for name in ("vm1", "vm2", "vm3")}
+    one, two = read(two_hosts, access)
     assert ([found.name for found in one.sites], one.provider, one.ssh.name) == (["one"], "compose", "vm1")
     assert ([found.name for found in two.sites], two.provider, two.ssh.name) == (["two"], "native", "vm2")
     assert (one.backends, two.names) == ({}, {"two": ["b.test"]})
-    assert two.backends["database"].become_password == "vm3's"
-    assert two.secret("x") == "y"
+    assert two.backends["database"].become_password == "vm3's own"
+    assert two.secret("x") == "y-y-y-y"
     # Neither a failing test nor a log shows it.
-    assert "vm3's" not in repr(two)
+    assert "vm3's own" not in repr(two)
     # With --limit, the others are left out.
-    assert [found.ssh.name for found in read(path, {"vm2": {}})] == ["vm2"]
+    assert [found.ssh.name for found in read(two_hosts, {"vm2": {}})] == ["vm2"]
     with pytest.raises(ValueError, match="no host"):
-        read(path, {})
+        read(two_hosts, {})
+
+
+def test_each_test_is_for_a_site_and_the_host_that_serves_it(two_hosts: Path) -> None:
+    """Nothing is there, so it shows by what is skipped, and why the rest can't be asked."""
+    cache, replicas = (f"tests/acceptance/test_{name}.py" for name in ("cache", "replicas"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--summary", two_hosts, cache, replicas],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    for test in ("test_page_views_hit_the_cache", "test_every_container_serves"):
+        found = {line.partition("[")[2].partition("]")[0] for line in lines if f"::{test}[" in line}
+        assert found == {"vm1-one", "vm2-two"}, done.stdout
+    why = [line for line in lines if "test_every_container_serves[vm2-two]" in line]
+    assert "SKIPPED" in why[0]
+    assert "the provider native has no containers" in done.stdout
+    # The other host is asked for its containers, and isn't there.
+    why = [line for line in lines if "test_every_container_serves[vm1-one]" in line]
+    assert "ERROR" in why[0]
 
 
 def test_make_verify_removes_what_it_hands_over() -> None:
