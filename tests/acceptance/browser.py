@@ -115,6 +115,7 @@ class Browser:
     def wait(self, what: str, condition: Callable[[], object]) -> None:
         """Wait until the page has come so far."""
         from selenium.common.exceptions import (  # noqa: PLC0415 - see above
+            JavascriptException,
             NoSuchElementException,
             StaleElementReferenceException,
         )
@@ -122,7 +123,8 @@ class Browser:
         def holds() -> bool:
             try:
                 return bool(condition())
-            except (NoSuchElementException, StaleElementReferenceException) as error:
+            except (JavascriptException, NoSuchElementException, StaleElementReferenceException) as error:
+                # A script or an element that isn't there yet.
                 raise AssertionError(type(error).__name__) from error
 
         wait_until(f"{self.driver.current_url}: {what}", holds, PATIENCE)

@@ -133,13 +133,12 @@ def test_a_post_is_written_with_the_block_editor(inside: Browser, summary: Summa
         assert f"Words {mark}" in page.text
     finally:
         inside.driver.switch_to.default_content()
-        # An editor with unsaved text asks before it goes.
         author.api("DELETE", f"/wp/v2/posts/{post}", force="true")
         leave(inside)
 
 
 def leave(browser: Browser) -> None:
-    """Go away from a page, whatever it asks."""
+    """Go away from an editor, which asks first where its text isn't saved."""
     from selenium.common.exceptions import NoAlertPresentException, UnexpectedAlertPresentException  # noqa: PLC0415
 
     with suppress(UnexpectedAlertPresentException):
