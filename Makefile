@@ -20,6 +20,8 @@ PROVIDER ?=
 APART ?=
 # Extra arguments: make provision ARGS='--check --diff', make test ARGS='-k cache'.
 ARGS ?=
+# Extra arguments of the tests of make verify, whose ARGS are those of make provision: make verify PYTEST_ARGS='-k tls'.
+PYTEST_ARGS ?=
 # The hosts to work on: make verify INVENTORY=~/hosts.
 INVENTORY ?= inventory
 WORKERS ?= 2
@@ -56,11 +58,15 @@ test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab
 test-fast: venv ## What needs no target, on one platform of each kind: plugins, templates, specifications
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
 
-verify: venv ## Only look: ask the sites of INVENTORY, then the acceptance suite, changing nothing on their hosts
-	@mkdir -p .slipway && rm -f .slipway/verify-summary
-	$(bin)/ansible-playbook tests/verify.yml -i $(INVENTORY)
-	$(bin)/python -m pytest tests/acceptance -m 'not lab' --summary "$$(cat .slipway/verify-summary)" \
-	  --html .slipway/verify.html --self-contained-html --junit-xml .slipway/verify.xml $(ARGS)
+# The folder has passwords in it from the playbook's end until the tests have read them.
+verify: venv ## Only look: ask the sites of INVENTORY, then the acceptance suite, changing nothing [ARGS= as for provision, PYTEST_ARGS=]
+	@umask 077; mkdir -p .slipway; rm -f .slipway/verify.html .slipway/verify.xml; \
+	SLIPWAY_VERIFY_DIR=$$(mktemp -d); export SLIPWAY_VERIFY_DIR; \
+	trap 'rm -rf "$$SLIPWAY_VERIFY_DIR"' EXIT; trap 'exit 130' INT TERM; \
+	$(bin)/ansible-playbook tests/verify.yml -i $(INVENTORY) $(ARGS); \
+	$(bin)/python -m pytest tests/acceptance -m 'not lab' --access "$$SLIPWAY_VERIFY_DIR" \
+	  --summary "$$(cat "$$SLIPWAY_VERIFY_DIR/summary")" \
+	  --html .slipway/verify.html --self-contained-html --junit-xml .slipway/verify.xml $(PYTEST_ARGS)
 
 vm-test: venv ## A real VM under QEMU: provisioned, rebooted, its power cut, then the acceptance suite [PROVIDER=]; slow
 	$(bin)/python -m pytest tests/vm $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)

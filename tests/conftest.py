@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import secrecy
 from tests.repository import ROOT
 
 # What a test measured: name => seconds. Printed at the end, and kept in the JUnit report.
@@ -30,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what the last run made, as it was written at the end of the run (default: %(default)s)",
     )
     group.addoption(
+        "--access",
+        type=Path,
+        help="a folder with what the tests need to become root and may not keep, as tests/verify.yml makes it",
+    )
+    group.addoption(
         "--writes",
         action="store_true",
         help="also the tests that change the target: they post, upload, kill, reboot and recreate",
@@ -49,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = {}
+    config.pluginmanager.register(secrecy.Plugin(config), "secrecy")
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
 

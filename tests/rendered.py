@@ -465,9 +465,11 @@ def _run(folder: Path, hosts: list[Host]) -> None:
     (inventory / "hosts.json").write_text(json.dumps(_inventory(hosts, folder)))
     (folder / "site.yml").write_text(json.dumps(_playbook(hosts)))
     (folder / "ansible.cfg").write_text(CONFIGURATION)
+    program = str(Path(sys.executable).parent / "ansible-playbook")
     with (folder / "output").open("w") as output:
         subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-c", "local", "-i", str(inventory), "site.yml"],
+            # All that there is to say, because secrets must not be in it.
+            [program, "-vvv", "-c", "local", "-i", str(inventory), "site.yml"],
             cwd=folder,
             env={
                 **os.environ,

@@ -26,8 +26,8 @@ description:
     durations are those of the last full run - a run with C(--tags), C(--skip-tags) or
     C(--start-at-task) leaves them as they were.
   - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
-    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(backends), C(secrets_dir),
-    C(provider), C(certificates) and C(state_dir). A run without that data gets the time of its
+    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(hosts), C(secrets_dir), C(certificates) and
+    C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
 requirements:
@@ -36,8 +36,9 @@ requirements:
 
 DATA_NAME = "slipway_summary"
 # Only these keys leave the run, whatever the data holds: nobody has to remember what is a secret.
-SITE_KEYS = ("name", "type", "domain", "url", "address", "port")
-SSH_KEYS = ("host", "port", "user", "private_key", "known_hosts")
+SITE_KEYS = ("name", "type", "domain", "url", "address", "port", "host")
+HOST_KEYS = ("name", "provider")
+SSH_KEYS = ("name", "host", "port", "user", "private_key", "known_hosts")
 CERTIFICATE_KEYS = ("host", "name", "names", "fingerprint", "not_after")
 # Tasks that belong to no role: those of the playbooks themselves, and gathering facts.
 OTHER = "(other tasks)"
@@ -86,17 +87,24 @@ def _certificate(source: Any) -> dict[str, Any]:
     return picked
 
 
+def _host(source: dict[str, Any]) -> dict[str, Any]:
+    """Return a host that serves sites: how it is provided and reached, and so its database and its cache."""
+    return {
+        **_pick(source, HOST_KEYS),
+        "ssh": _pick(source.get("ssh"), SSH_KEYS),
+        # They may be on other hosts.
+        "backends": {name: _pick(one, SSH_KEYS) for name, one in (source.get("backends") or {}).items()},
+    }
+
+
 def summary(data: dict[str, Any]) -> dict[str, Any]:
     """Return what may be kept of the data that the playbook gave; no secret can get through."""
     return {
         "sites": [_pick(site, SITE_KEYS) for site in data.get("sites") or []],
         "ca_certificate": data.get("ca_certificate"),
         "certificates": [_certificate(one) for one in data.get("certificates") or []],
-        "ssh": _pick(data.get("ssh"), SSH_KEYS),
-        # Where database and cache of the first host are, which may be other hosts.
-        "backends": {name: _pick(one, SSH_KEYS) for name, one in (data.get("backends") or {}).items()},
+        "hosts": [_host(one) for one in data.get("hosts") or []],
         "secrets_dir": data.get("secrets_dir"),
-        "provider": data.get("provider"),
     }
 
 
@@ -126,7 +134,10 @@ def _expiry(certificate: dict[str, Any], now: datetime) -> str:
 
 def report(kept: dict[str, Any], now: datetime) -> list[str]:
     """Return the lines that tell a person what the run made."""
-    sites = [tuple(str(site.get(key)) for key in ("name", "type", "url")) for site in kept["sites"]]
+    # Which host it is goes without saying where there is one.
+    several = len(kept["hosts"]) > 1
+    columns = ("name", "type", "url", *(("host",) if several else ()))
+    sites = [tuple(str(site.get(key)) for key in columns) for site in kept["sites"]]
     lines = ["Sites", *(_table(sites) or ["  none"])]
     if kept["ca_certificate"]:
         lines += [
@@ -138,7 +149,7 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
     if kept["certificates"]:
         lines.append("Certificates, with the SHA-256 fingerprint")
     for one in kept["certificates"]:
-        host = f"{one['host']}: " if one.get("host") else ""
+        host = f"{one['host']}: " if several else ""
         names = ", ".join(str(name) for name in one.get("names") or [])
         lines += [
             f"  {host}{one.get('name')} for {names}, valid until {_expiry(one, now)}",

@@ -7,14 +7,15 @@ stands in machine.py. Run the whole folder, or any file of it by itself.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.acceptance import lab_target, matrix
-from tests.acceptance.machine import Machine
-from tests.acceptance.summary import Site, Summary, read
+from tests.acceptance import browser, lab_target, matrix
+from tests.acceptance.machine import Machine, NoRoot
+from tests.acceptance.summary import Site, Summary, read, read_access
 from tests.acceptance.web import Client
 from tests.acceptance.wordpress import Author, log_in_administrator
 from tests.conftest import FIGURES
@@ -31,18 +32,28 @@ RECORDED = pytest.StashKey[str]()
 
 Measure = Callable[[str, float], None]
 
-_read: dict[Path, Summary] = {}
+SUMMARIES = pytest.StashKey[list[Summary] | str]()
 
 
-def the_summary(config: pytest.Config) -> Summary:
-    """Return the summary; without one there is nothing to test, and that is no success."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the summaries before anything is printed, because that is when their secrets become known."""
     path: Path = config.getoption("--summary")
-    if path not in _read:
-        try:
-            _read[path] = read(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            pytest.exit(f"{path} is no summary of a run ({error!r}): run `make up` first", returncode=4)
-    return _read[path]
+    folder: Path | None = config.getoption("--access")
+    try:
+        config.stash[SUMMARIES] = read(path, read_access(folder) if folder else None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        config.stash[SUMMARIES] = f"{path} is no summary of a run ({error!r}): run `make up` first"
+
+
+def summaries(config: pytest.Config) -> list[Summary]:
+    """Return the summaries, one for each host that serves sites; without one there is nothing to test.
+
+    That is no success.
+    """
+    found = config.stash[SUMMARIES]
+    if isinstance(found, str):
+        pytest.exit(found, returncode=4)
+    return found
 
 
 def _rank(item: pytest.Item) -> int:
@@ -55,16 +66,23 @@ def _rank(item: pytest.Item) -> int:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the files, and say of each test that can't be run here why."""
-    items.sort(key=_rank)
+    items.sort(key=lambda item: (_rank(item), item.path))
     mine = [item for item in items if HERE in item.path.parents]
     for item in mine:
-        for mark, reason in _reasons(config).items():
+        for mark, reason in _reasons(config, _summary_of(item)).items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _reasons(config: pytest.Config) -> dict[str, str]:
-    summary = the_summary(config)
+def _summary_of(item: pytest.Item) -> Summary:
+    """Return the summary of the host that a test is run for."""
+    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    sites = {parameters[name].host for name in SITES if name in parameters}
+    found = [one for one in summaries(item.config) if one == parameters.get("summary") or one.ssh.name in sites]
+    return (found or summaries(item.config))[0]
+
+
+def _reasons(config: pytest.Config, summary: Summary) -> dict[str, str]:
     return {
         "writes": "" if config.getoption("--writes") else "it changes the target: give --writes",
         "lab": lab_target.why_not(summary),
@@ -73,24 +91,52 @@ def _reasons(config: pytest.Config) -> dict[str, str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each site it asks for."""
+    """Run a test once for each host and for each site that it asks for."""
+    if {"summary", *SITES}.isdisjoint(metafunc.fixturenames):
+        return
+    hosts = summaries(metafunc.config)
+    several = len(hosts) > 1
     for fixture, kind in SITES.items():
         if fixture in metafunc.fixturenames:
-            summary = the_summary(metafunc.config)
-            sites = [site for site in summary.sites if kind in (None, site.type)]
-            metafunc.parametrize(fixture, sites, ids=[site.name for site in sites], scope="module")
+            pairs = [(host, site) for host in hosts for site in host.sites if kind in (None, site.type)]
+            names = [f"{site.host}-{site.name}" if several else site.name for _, site in pairs]
+            if "summary" in metafunc.fixturenames:
+                metafunc.parametrize(("summary", fixture), pairs, ids=names, indirect=["summary"], scope="session")
+            else:
+                metafunc.parametrize(fixture, [site for _, site in pairs], ids=names, scope="session")
+            return
+    if several and "summary" in metafunc.fixturenames:
+        names = [host.ssh.name for host in hosts]
+        metafunc.parametrize("summary", hosts, ids=names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def summary(pytestconfig: pytest.Config) -> Summary:
-    return the_summary(pytestconfig)
+def summary(request: pytest.FixtureRequest) -> Summary:
+    """Return the summary of the host that is looked at."""
+    found: Summary = getattr(request, "param", summaries(request.config)[0])
+    return found
 
 
 @pytest.fixture(scope="session")
 def machine(summary: Summary) -> Iterator[Machine]:
     target = Machine(summary)
+    try:
+        target.check_root()
+    except NoRoot as error:
+        pytest.exit(str(error), returncode=4)
     yield target
     target.disconnect()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep a picture of what the browser shows where a test fails."""
+    report = yield
+    if call.when == "call" and report.failed and (path := browser.picture_of(item)):
+        report.sections.append(("Picture of the page", str(path)))
+    return report
 
 
 @pytest.hookimpl(trylast=True)
@@ -98,7 +144,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With --record, keep that the whole suite passed on this platform."""
     if not session.config.getoption("--record"):
         return
-    summary = the_summary(session.config)
+    summary = summaries(session.config)[0]
     reason = matrix.why_incomplete(session, exitstatus, summary)
     if not reason:
         reason = matrix.record(session, Machine(summary))

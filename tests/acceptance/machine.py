@@ -22,6 +22,8 @@ STACK = "/opt/slipway/stack"
 PROJECT = "slipway"
 REBOOT_TIMEOUT = 300  # seconds until the target answers by ssh again
 COMMAND_TIMEOUT = 600  # seconds for one command
+# Asks for the password each time, unless none is wanted, and takes it from the first line of the standard input.
+ASKING = "sudo -k -S -p ''"
 
 # What a component's programs are called, here or there.
 PROGRAMS = {
@@ -94,13 +96,19 @@ class Process:
     line: str
 
 
+class NoRoot(Exception):  # noqa: N818 - it says what there isn't
+    """The user of a host can't become root."""
+
+
 class PinnedBackend(ParamikoBackend):  # type: ignore[misc]  # testinfra has no type information
-    """testinfra's paramiko backend, with the host key checked, and sudo or doas, whichever the target has."""
+    """testinfra's paramiko backend, with the host key checked, and sudo or doas, whichever makes the user root."""
 
     def __init__(self, ssh: Ssh) -> None:
         """Connect at the first command."""
         super().__init__(ssh.host, ssh_identity_file=ssh.private_key or None, sudo=ssh.user != "root")
         self.ssh = ssh
+        # What is sent before anything else; nothing where nobody asks for it.
+        self.password = ""
 
     @functools.cached_property
     def client(self) -> paramiko.SSHClient:
@@ -122,13 +130,43 @@ class PinnedBackend(ParamikoBackend):  # type: ignore[misc]  # testinfra has no 
 
     @functools.cached_property
     def become(self) -> str:
-        """Return the program that makes one root."""
-        return "sudo -n" if self._exec_command(b"command -v sudo")[0] == 0 else "doas -n"
+        """Return the words that make one root; raises NoRoot where none do."""
+        if self._exec_command(b"test $(id -u) = 0")[0] == 0:
+            return "env"
+        for words in ("sudo -n -k", "doas -n"):
+            if self._exec_command(f"{words} true".encode())[0] == 0:
+                return words
+        self.password = self.ssh.become_password
+        if self.password and self._exec_command(f"{ASKING} true".encode())[0] == 0:
+            return ASKING
+        self.password = ""
+        raise NoRoot(
+            f"{self.ssh.name or self.ssh.host}: {self.ssh.user or 'the user'} can't become root. Where sudo asks for a"
+            " password run `make verify ARGS=-K`, or set ansible_become_password; doas has to permit it with nopass"
+        )
 
     def get_sudo_command(self, command: str, sudo_user: str | None) -> str:
         """Return the line that runs a command as root, or as another user."""
         user = f" -u {shlex.quote(sudo_user)}" if sudo_user else ""
         return f"{self.become}{user} /bin/sh -c {shlex.quote(command)}"
+
+    def start(self, command: str | bytes) -> paramiko.Channel:
+        """Start a command; the password that sudo asks for comes first on its standard input."""
+        transport = self.client.get_transport()
+        assert transport is not None
+        channel = transport.open_session(timeout=30)
+        channel.settimeout(COMMAND_TIMEOUT)
+        channel.exec_command(command)
+        if self.password:
+            channel.sendall(f"{self.password}\n".encode())
+        return channel
+
+    def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:
+        channel = self.start(command)
+        channel.shutdown_write()
+        output = channel.makefile("rb").read()
+        errors = channel.makefile_stderr("rb").read()
+        return channel.recv_exit_status(), output, errors
 
 
 class Machine:
@@ -147,6 +185,12 @@ class Machine:
         ssh = self.summary.backends.get(component)
         return self._backends[ssh] if ssh else self
 
+    def check_root(self) -> None:
+        """Raise NoRoot where the user of one of the hosts can't become root."""
+        for machine in self.every():
+            if machine.backend.sudo:
+                assert machine.backend.become
+
     def every(self) -> list[Machine]:
         """Return this target and those of database and cache."""
         return [self, *self._backends.values()]
@@ -161,7 +205,7 @@ class Machine:
 
     def feed(self, command: str, text: str) -> str:
         """Run a shell line as root with a text on its standard input, where no process list shows it."""
-        channel = self._open(command)
+        channel = self.backend.start(self.backend.get_command(command))
         channel.sendall(text.encode())
         channel.shutdown_write()
         output = channel.makefile("rb").read().decode("utf-8", "replace")
@@ -170,21 +214,13 @@ class Machine:
         assert code == 0, f"{command}: {code} {errors.strip() or output.strip()}"
         return output.strip()
 
-    def _open(self, command: str) -> paramiko.Channel:
-        transport = self.backend.client.get_transport()
-        assert transport is not None
-        channel = transport.open_session(timeout=30)
-        channel.settimeout(COMMAND_TIMEOUT)
-        channel.exec_command(self.backend.get_command(command))
-        return channel
-
     @contextmanager
     def background(self, script: str, text: str) -> Iterator[Callable[[], str]]:
         """Run a Python script on the target meanwhile. Its standard input starts with one line, ``text``.
 
         Yields what ends the standard input, and returns what the script printed.
         """
-        channel = self._open(f"python3 -c {shlex.quote(script)}")
+        channel = self.backend.start(self.backend.get_command(f"python3 -c {shlex.quote(script)}"))
         channel.sendall(f"{text}\n".encode())
 
         def end() -> str:

@@ -157,7 +157,7 @@ def another(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Itera
     if lab_target.platform(summary) == lab_target.NATIVE_ALONE:
         pytest.skip(f"{lab_target.NATIVE_ALONE} has no Compose")
     yield "native" if summary.provider == "compose" else "compose"
-    if read(summary.path).provider != summary.provider:
+    if read(summary.path)[0].provider != summary.provider:
         run = provide(tmp_path_factory.mktemp("back"), summary.provider)
         assert run.code == 0, run.output[-3000:]
 
@@ -202,5 +202,5 @@ def test_it_is_there_with_another_provider(
     run = provide(tmp_path, provider)
     measure(f"run that changes the provider to {provider}", run.seconds)
     assert run.code == 0, run.output[-3000:]
-    assert read(summary.path).provider == provider
+    assert read(summary.path)[0].provider == provider
     wait_until("all is there", lambda: all_there(summary, written, authors), SERVED)

@@ -29,13 +29,11 @@ WORDPRESS_DENIED = (
 )
 
 
-def test_the_front_page_has_its_title(site: Site, client: Client) -> None:
+def test_the_front_page_is_served(site: Site, client: Client) -> None:
+    """What is on it is its owner's business: a static page needs no title, and plugins write WordPress's own."""
     page = client.get("/")
     assert page.status == 200
-    assert page.title
-    if site.type == "wordpress":
-        name = html.unescape(client.get("/index.php?rest_route=/").json()["name"])
-        assert name in page.title
+    assert site.type == "static" or page.title
 
 
 @pytest.mark.lab
@@ -212,10 +210,14 @@ def test_the_administration_asks_who_one_is(wordpress_site: Site, wordpress_clie
 
 
 def test_what_the_front_page_needs_is_served(site: Site, client: Client) -> None:
-    """Scripts, styles and images of the page itself, all of them by the web server."""
+    """Scripts, styles and images of the page itself, all of them by the web server.
+
+    A static page may lead nowhere, as its owner wrote it; but what is there isn't refused.
+    """
     page = client.get("/").text
     wanted = {part.split('"')[0] for part in page.split(f'"{site.url}')[1:]}
     files = sorted(path for path in wanted if path.split("?")[0].endswith((".css", ".js", ".png", ".svg", ".webp")))
     assert site.type == "static" or files
     got = {path: client.get(html.unescape(path)).status for path in files}
-    assert got == dict.fromkeys(got, 200)
+    missing = {404} if site.type == "static" else set()
+    assert {path: status for path, status in got.items() if status not in {200} | missing} == {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import secrecy
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.web import Answer, Client
@@ -33,6 +34,12 @@ class Author:
         """Return what the REST API answers; raises AssertionError for an error."""
         answer = self.ask(method, route, content, **query)
         assert answer.status in (200, 201), f"{method} {route}: {answer.status} {answer.text[:300]}"
+        return answer.json()
+
+    def ask_as_page(self, route: str, headers: dict[str, str]) -> Any:
+        """Return what the REST API answers to a page of the administration, which asks by the login's cookies."""
+        answer = self._send("GET", route, None, {**self._nonce(), **headers})
+        assert answer.status == 200, f"{route}: {answer.status} {answer.text[:300]}"
         return answer.json()
 
     def upload(self, name: str, kind: str, content: bytes) -> Any:
@@ -70,6 +77,7 @@ class Author:
         made = answer.json()
         self.uuid = made["uuid"]
         self.basic = base64.b64encode(f"{self.user}:{made['password']}".encode()).decode()
+        secrecy.learn(made["password"], self.basic)
 
     def drop_password(self) -> None:
         """Remove the application password."""
@@ -95,6 +103,8 @@ def log_in(site: Site, ca: Path, user: str, password: str) -> Author:
 
     wait_until(f"the login form of {site.name} takes a form", let_in, LOGIN_PATIENCE, pause=1)
     assert answers[-1].status == 302, f"{user} could not log in to {site.name}: {answers[-1].status}"
+    # Who has the cookies is logged in.
+    secrecy.learn(*(value for name, value in client.cookies.items() if name.startswith("wordpress_")))
     author = Author(client, user)
     author.make_password()
     return author

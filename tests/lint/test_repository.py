@@ -79,7 +79,7 @@ def test_collections_are_those_that_the_lock_brings() -> None:
 
 
 # Folders of what tests need, not of tests.
-NO_TESTS = {"data", "files", "fixtures", "mutations"}
+NO_TESTS = {"action_plugins", "data", "files", "fixtures", "mutations"}
 
 
 def folders_of_tests() -> list[Path]:

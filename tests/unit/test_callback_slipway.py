@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -30,24 +31,34 @@ DATA: dict[str, Any] = {
             "url": "https://blog.example.test",
             "address": "192.0.2.7",
             "port": 443,
+            "host": "vm1",
             "admin": {"password": SECRET},
         },
-        {"name": "docs", "type": "static", "url": "https://docs.example.test:8443"},
+        {"name": "docs", "type": "static", "url": "https://docs.example.test:8443", "host": "vm2"},
     ],
     "ca_certificate": "/somewhere/ca.crt",
-    "ssh": {
-        "host": "192.0.2.7",
-        "port": 2222,
-        "user": "operator",
-        "private_key": "/somewhere/id",
-        "known_hosts": "/somewhere/known_hosts",
-        "password": SECRET,
-    },
-    "backends": {"database": {"host": "192.0.2.8", "port": 22, "password": SECRET}, "cache": {}},
+    "hosts": [
+        {
+            "name": "vm1",
+            "provider": "compose",
+            "become_password": SECRET,
+            "ssh": {
+                "name": "vm1",
+                "host": "192.0.2.7",
+                "port": 2222,
+                "user": "operator",
+                "private_key": "/somewhere/id",
+                "known_hosts": "/somewhere/known_hosts",
+                "password": SECRET,
+            },
+            "backends": {"database": {"host": "192.0.2.8", "port": 22, "password": SECRET}, "cache": {}},
+        },
+        {"name": "vm2", "provider": "native", "ssh": {"name": "vm2"}, "backends": {}},
+    ],
     "secrets_dir": "/somewhere/secrets",
-    "provider": "compose",
     "certificates": [
         {
+            "host": "vm1",
             "name": "blog",
             "names": ["blog.example.test", "www.blog.example.test"],
             "fingerprint": FINGERPRINT,
@@ -160,6 +171,13 @@ def test_a_person_reads_where_everything_is(complete: Run) -> None:
         assert text in complete.output
 
 
+def test_a_person_reads_which_of_several_hosts_serves_what(complete: Run, project: Project) -> None:
+    assert re.search(r"docs +static +https://docs.example.test:8443 +vm2$", complete.output, re.MULTILINE)
+    assert "vm1: blog for blog.example.test" in complete.output
+    alone = project.run(with_summary(project, hosts=DATA["hosts"][:1]))
+    assert "vm1" not in alone.output
+
+
 def test_roles_are_listed_by_time_and_the_inner_counts_to_the_outer(complete: Run) -> None:
     table = complete.output.partition("Time per role")[2].split()
     assert table.index("slow") < table.index("quick")
@@ -175,10 +193,11 @@ def test_the_file_tells_programs_the_same(complete: Run) -> None:
     first = DATA["sites"][0]
     assert summary["sites"][0] == {key: first[key] for key in first if key != "admin"}
     assert summary["ca_certificate"] == "/somewhere/ca.crt"
-    assert summary["ssh"]["user"] == "operator"
-    assert summary["backends"] == {"database": {"host": "192.0.2.8", "port": 22}, "cache": {}}
+    one, other = summary["hosts"]
+    assert (one["name"], one["provider"], one["ssh"]["user"]) == ("vm1", "compose", "operator")
+    assert one["backends"] == {"database": {"host": "192.0.2.8", "port": 22}, "cache": {}}
+    assert (other["name"], other["provider"]) == ("vm2", "native")
     assert summary["secrets_dir"] == "/somewhere/secrets"
-    assert summary["provider"] == "compose"
     certificate = summary["certificates"][0]
     assert certificate["fingerprint"] == FINGERPRINT.upper()
     assert datetime.fromisoformat(certificate["not_after"]) == EXPIRY.replace(microsecond=0)
@@ -214,8 +233,8 @@ def test_a_run_by_tags_keeps_the_durations_of_the_last_full_run(project: Project
     project.state.mkdir()
     before = {"mariadb": 12.5, "total": 30.0}
     (project.state / "summary.json").write_text(json.dumps({"durations": before}))
-    run = project.run(with_summary(project, provider="native"), "--tags", "none-of-the-roles")
-    assert run.summary["provider"] == "native"
+    run = project.run(with_summary(project, secrets_dir="/elsewhere"), "--tags", "none-of-the-roles")
+    assert run.summary["secrets_dir"] == "/elsewhere"
     assert run.summary["durations"] == before
 
 

@@ -18,7 +18,7 @@ from tests.repository import ROOT
 MATRIX = ROOT / "tests/matrix.json"
 TLS = "tests/acceptance/test_tls.py"
 LEFT_OUT = "some tests were left out"
-SSH = {"host": "192.0.2.7", "port": 22, "user": "operator", "private_key": "", "known_hosts": ""}
+SSH = {"name": "vm1", "host": "192.0.2.7", "port": 22, "user": "operator", "private_key": "", "known_hosts": ""}
 SITE = {
     "name": "blog",
     "type": "wordpress",
@@ -26,13 +26,15 @@ SITE = {
     "url": "https://blog.example.test",
     "address": "192.0.2.7",
     "port": 443,
+    "host": "vm1",
 }
 
 
 def verdict(tmp_path: Path, arguments: list[str]) -> str:
     """Return what a session over a host that isn't the lab's says of its record."""
     summary = tmp_path / "summary.json"
-    made = {"sites": [SITE], "ca_certificate": "ca.crt", "ssh": SSH, "secrets_dir": "secrets", "provider": "native"}
+    hosts = [{"name": "vm1", "provider": "native", "ssh": SSH, "backends": {}}]
+    made = {"sites": [SITE], "ca_certificate": "ca.crt", "secrets_dir": "secrets", "hosts": hosts}
     summary.write_text(json.dumps(made))
     before = MATRIX.read_bytes()
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "--record")
