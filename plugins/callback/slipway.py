@@ -27,7 +27,7 @@ description:
     C(--start-at-task) leaves them as they were.
   - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
     name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(backends), C(secrets_dir),
-    C(provider), C(certificates) and C(state_dir). A run without that data gets the time of its
+    C(provider), C(certificates), C(notes) and C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
 requirements:
@@ -147,6 +147,12 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
     return lines
 
 
+def notes(data: dict[str, Any]) -> list[str]:
+    """Return the lines of what the run wants to be known beside what it made."""
+    texts = [str(text) for text in data.get("notes") or []]
+    return ["Notes", *(f"  {text}" for text in texts)] if texts else []
+
+
 def times(seconds: dict[str, float]) -> list[str]:
     """Return the table of the time per role, the longest first."""
     rows = [(name, f"{spent:8.1f} s") for name, spent in _sorted_times(seconds)]
@@ -215,7 +221,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         data = stats.custom.get("_run", {}).get(DATA_NAME)
         lines: list[str] = []
         if isinstance(data, dict):
-            lines += report(summary(data), datetime.now(UTC))
+            lines += report(summary(data), datetime.now(UTC)) + notes(data)
         if self._watch.seconds.keys() - {OTHER}:
             lines += times(self._watch.seconds)
         if lines:
