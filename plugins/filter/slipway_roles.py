@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import ipaddress
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ description:
   - Each filter takes sites that C(slipway_complete_sites) made, and returns a public variable of one role.
   - C(slipway_provider_host), C(slipway_client_addresses) and C(slipway_partners) tell who serves whom where several
     hosts share the work.
-  - C(slipway_visitors_address) tells where visitors reach a host for which the inventory doesn't say so.
   - C(slipway_certificates) is for C(tls_certificate), C(slipway_database_users) for C(mariadb),
     C(slipway_cache_users) for C(redis_cache), C(slipway_php_sites) for C(php_fpm_wordpress),
     C(slipway_web_sites) for C(nginx_tls), C(slipway_ftp_accounts) for C(ftp),
@@ -75,32 +71,6 @@ def partners(host: str, groups: dict[str, list[str]]) -> list[str]:
         servers = {provider_host(client, groups[kind]) for kind in ("database", "cache")}
         found |= servers if client == host else {client} if host in servers else set()
     return sorted(found - {host})
-
-
-@functools.cache
-def _resolved(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an address as it is, or that of a name, IPv4 first; none where neither can be had."""
-    try:
-        found = {family: str(address[0]) for family, *_, address in socket.getaddrinfo(name, None)}
-        return ipaddress.ip_address(found.get(socket.AF_INET) or found[socket.AF_INET6])
-    except (OSError, ValueError, KeyError, UnicodeError):
-        return None
-
-
-def visitors_address(connection: str, own: str | None) -> str:
-    """Return where visitors reach a host, given ``ansible_host`` and the address of its default route.
-
-    On most clouds, and behind NAT, the host itself knows its private address alone, and Ansible connects to the public
-    one. Where Ansible connects over a management network it is the other way round. So a public address is taken before
-    a private one, and the one that Ansible connects to before the host's own. What can't be resolved, as an alias of
-    ssh's configuration, and what leads to this machine, as a forwarded port, is nothing that visitors could use.
-    """
-    theirs = _resolved(connection)
-    if theirs is None or theirs.is_loopback or theirs.is_link_local:
-        return own or connection
-    if own and (theirs.version != 4 or (ipaddress.ip_address(own).is_global and not theirs.is_global)):  # noqa: PLR2004
-        return own
-    return str(theirs)
 
 
 def database_users(sites: list[Site], hosts: list[str]) -> list[dict[str, str]]:
@@ -267,7 +237,6 @@ class FilterModule:
             "slipway_provider_host": provider_host,
             "slipway_client_addresses": client_addresses,
             "slipway_partners": partners,
-            "slipway_visitors_address": visitors_address,
             "slipway_databases": databases,
             "slipway_database_users": database_users,
             "slipway_cache_users": cache_users,

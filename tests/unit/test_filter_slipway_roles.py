@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -122,34 +121,3 @@ def test_only_the_hosts_that_use_a_database_may_connect() -> None:
     assert roles.partners("a", {**groups, "php": ["b"]}) == []
     hosts = [user["host"] for user in roles.database_users(FULL, ["localhost", "192.0.2.3"])]
     assert hosts == ["localhost", "192.0.2.3"]
-
-
-@pytest.mark.parametrize(
-    ("connection", "own", "wanted"),
-    [
-        # A rented VM: one address.
-        ("198.51.100.7", "198.51.100.7", "198.51.100.7"),
-        # Clouds with 1:1 NAT: the host knows a private address alone.
-        ("1.1.1.1", "10.0.0.5", "1.1.1.1"),
-        # Vagrant with a network of its own, and with a forwarded port.
-        ("192.168.56.10", "10.0.2.15", "192.168.56.10"),
-        ("127.0.0.1", "10.0.2.15", "10.0.2.15"),
-        ("localhost", "10.0.2.15", "10.0.2.15"),
-        # Ansible comes over a management network.
-        ("10.8.0.5", "1.1.1.1", "1.1.1.1"),
-        # An alias of ssh's configuration, and a container's name.
-        ("no such name", "10.0.0.5", "10.0.0.5"),
-        # FTP knows IPv4 alone.
-        ("2001:db8::7", "10.0.0.5", "10.0.0.5"),
-        ("2001:db8::7", None, "2001:db8::7"),
-        ("no such name", None, "no such name"),
-        ("::1", None, "::1"),
-    ],
-)
-def test_visitors_come_to_the_address_that_they_can_reach(connection: str, own: str | None, wanted: str) -> None:
-    assert roles.visitors_address(connection, own) == wanted
-
-
-def test_a_name_is_resolved_to_the_address_that_ftp_can_tell() -> None:
-    name = socket.gethostname()
-    assert roles.visitors_address(name, "169.254.0.1") in {socket.gethostbyname(name), "169.254.0.1"}
