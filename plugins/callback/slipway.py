@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable
@@ -30,6 +32,9 @@ description:
     C(provider), C(certificates), C(notes) and C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
+  - Two runs of one user never change the same host at a time. A play with the variable C(__slipway_exclusive) waits
+    until other runs that reached it on one of its hosts have ended, ten minutes at most. The locks are the kernel's, so
+    they end with their run however that ends. Check mode takes none.
 requirements:
   - enabled in the configuration, with C(callbacks_enabled = slipway)
 """
@@ -39,6 +44,10 @@ DATA_NAME = "slipway_summary"
 SITE_KEYS = ("name", "type", "domain", "url", "address", "port")
 SSH_KEYS = ("host", "port", "user", "private_key", "known_hosts")
 CERTIFICATE_KEYS = ("host", "name", "names", "fingerprint", "not_after")
+# A variable of the plays from which on a host belongs to one run alone.
+EXCLUSIVE = "__slipway_exclusive"
+LOCKS = Path("~/.ansible/slipway")
+PATIENCE = 600  # seconds to wait for another run
 # Tasks that belong to no role: those of the playbooks themselves, and gathering facts.
 OTHER = "(other tasks)"
 
@@ -180,6 +189,37 @@ def write(path: Path, content: dict[str, Any]) -> None:
         raise
 
 
+class Locks:
+    """Hosts that belong to this run alone, on this controller and for this user.
+
+    The locks are POSIX record locks: they belong to the process, so neither a worker nor ssh's lasting connection,
+    which may both live longer, keeps one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files of the locks in a folder."""
+        self._folder = folder
+        self._held: dict[str, int] = {}
+
+    def take(self, host: str) -> str | None:
+        """Take a host; return who has it if another run does, else none. Raises OSError."""
+        if host in self._held:
+            return None
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._folder / re.sub(r"[^A-Za-z0-9.-]", "_", host), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(handle, 100).decode(errors="replace").strip()
+            # Nothing is held on this file, so nothing is lost by closing it.
+            os.close(handle)
+            return owner or "unknown"
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} since {datetime.now().astimezone().isoformat(' ', 'seconds')}\n".encode(), 0)
+        self._held[host] = handle
+        return None
+
+
 def _kept_durations(path: Path) -> dict[str, float]:
     """Return the durations that the file holds; none if it isn't there or isn't one of ours."""
     try:
@@ -201,10 +241,35 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         """Start the measurement."""
         super().__init__()
         self._watch = Stopwatch()
+        self._locks = Locks(LOCKS.expanduser())
 
-    def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ARG002 - Ansible's signature
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         """Between plays no role runs."""
         self._watch.switch(OTHER)
+        if play.get_vars().get(EXCLUSIVE) and not context.CLIARGS.get("check"):
+            self._lock(play)
+
+    def _lock(self, play: Any) -> None:
+        """Take the play's hosts for this run, or end it."""
+        inventory = play.get_variable_manager()._inventory
+        # In one order, so that no two runs wait for each other.
+        hosts = sorted({str(host.vars.get("ansible_host", host.name)) for host in inventory.get_hosts(play.hosts)})
+        end = time.monotonic() + PATIENCE
+        for host in hosts:
+            said = False
+            while owner := self._locks.take(host):
+                if time.monotonic() >= end:
+                    self._display.error(
+                        f"{host}: another run is still at work there (process {owner}); run again later"
+                    )
+                    # An exception of any other kind would only be a warning.
+                    raise SystemExit(1)
+                if not said:
+                    self._display.display(
+                        f"{host}: another run is at work there (process {owner}); waiting for it, {PATIENCE} s at most"
+                    )
+                    said = True
+                time.sleep(1)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - Ansible's signature
         """Let the task's outermost role run."""

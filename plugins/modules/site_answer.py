@@ -139,8 +139,7 @@ def _answered(error: BaseException) -> bool:
 
 
 def ask_all(
-    address: str,
-    port: int,
+    where: tuple[str, int],
     sites: list[dict[str, Any]],
     path: str,
     ca: str | None,
@@ -148,7 +147,10 @@ def ask_all(
     timeout: float,
     reach: float,
 ) -> dict[str, Any]:
-    """Return what the module returns. It takes ``timeout`` seconds at most, or ``reach`` where nothing answers."""
+    """Return what the module returns, ``where`` being address and port.
+
+    It takes ``timeout`` seconds at most, or ``reach`` where nothing answers.
+    """
     began = time.monotonic()
     reached = threading.Event()
     found: list[dict[str, Any]] = [{"problem": "was not asked"} for _ in sites]
@@ -167,7 +169,7 @@ def ask_all(
                 return
             try:
                 wait = max(0.1, min(_TRY, left()))
-                answer = ask(address, port, sites[index]["names"][0], path, None, ca, wait)
+                answer = ask(*where, sites[index]["names"][0], path, None, ca, wait)
                 reached.set()
                 problem = "" if answer["status"] in status else f"answered {answer['status']}, wanted: {status}"
                 found[index] = {**answer, "problem": ""} if not problem else {"problem": problem}
@@ -189,7 +191,9 @@ def ask_all(
         time.sleep(0.05)
     return {
         "reached": reached.is_set(),
-        "sites": [{"name": site["name"], "names": site["names"], **one} for site, one in zip(sites, list(found))],
+        "sites": [
+            {"name": site["name"], "names": site["names"], **one} for site, one in zip(sites, found, strict=True)
+        ],
     }
 
 
@@ -211,7 +215,7 @@ def main() -> None:
     )
     given = module.params
     found = ask_all(
-        given["address"], given["port"], given["sites"], given["path"], given["ca"], given["status"],
+        (given["address"], given["port"]), given["sites"], given["path"], given["ca"], given["status"],
         given["timeout"], given["reach_timeout"],
     )  # fmt: skip
     module.exit_json(changed=False, **found)

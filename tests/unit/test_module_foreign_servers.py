@@ -43,7 +43,9 @@ def test_an_empty_host_holds_nothing(tmp_path: Path, kind: str) -> None:
     ("kind", "path"),
     [("ftp", "etc/vsftpd.conf"), ("web", "etc/nginx/nginx.conf"), ("cache", "etc/redis/redis.conf")],
 )
-def test_a_configuration_is_told_once_it_is_not_the_packages_own(tmp_path: Path, database, kind: str, path: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_configuration_is_told_once_it_is_not_the_packages_own(
+    tmp_path: Path, database, kind: str, path: str
+) -> None:  # type: ignore[no-untyped-def]
     database(tmp_path, path, STOCK)
     write(tmp_path, path, STOCK)
     assert left(tmp_path, kind) == []

@@ -147,7 +147,7 @@ SITES = [{"name": "blog", "names": [DOMAIN, f"www.{DOMAIN}"]}, {"name": "other",
 
 
 def test_all_sites_are_asked_and_each_tells_its_own(server: Server) -> None:
-    found = ask_all("127.0.0.1", server.port, SITES, "/", server.ca.read_text(), [200], timeout=2, reach=2)
+    found = ask_all(("127.0.0.1", server.port), SITES, "/", server.ca.read_text(), [200], timeout=2, reach=2)
     assert found["reached"]
     blog, other = found["sites"]
     assert blog["name"] == "blog"
@@ -161,7 +161,7 @@ def test_all_sites_are_asked_and_each_tells_its_own(server: Server) -> None:
 
 
 def test_a_wrong_status_is_told_with_what_was_wanted(server: Server) -> None:
-    found = ask_all("127.0.0.1", server.port, SITES[:1], "/no", server.ca.read_text(), [200], timeout=1, reach=1)
+    found = ask_all(("127.0.0.1", server.port), SITES[:1], "/no", server.ca.read_text(), [200], timeout=1, reach=1)
     assert found["reached"]
     assert "404" in found["sites"][0]["problem"]
     assert "200" in found["sites"][0]["problem"]
@@ -178,7 +178,7 @@ def deaf() -> Iterator[int]:
 def test_an_address_out_of_reach_costs_the_same_for_any_number_of_sites(deaf: int, count: int) -> None:
     sites = [{"name": f"s{n}", "names": [f"s{n}.example.test"]} for n in range(count)]
     began = time.monotonic()
-    found = ask_all("127.0.0.1", deaf, sites, "/", None, [200], timeout=30, reach=2)
+    found = ask_all(("127.0.0.1", deaf), sites, "/", None, [200], timeout=30, reach=2)
     assert time.monotonic() - began < 6
     assert not found["reached"]
     assert [site["name"] for site in found["sites"]] == [site["name"] for site in sites]
@@ -187,7 +187,7 @@ def test_an_address_out_of_reach_costs_the_same_for_any_number_of_sites(deaf: in
 
 def test_a_refused_connection_is_no_reach(server: Server) -> None:
     del server
-    assert not ask_all("127.0.0.1", 1, SITES, "/", None, [200], timeout=5, reach=1)["reached"]
+    assert not ask_all(("127.0.0.1", 1), SITES, "/", None, [200], timeout=5, reach=1)["reached"]
 
 
 def test_it_waits_for_a_server_that_is_still_starting(server: Server) -> None:
@@ -206,7 +206,7 @@ def test_it_waits_for_a_server_that_is_still_starting(server: Server) -> None:
             _pipe(back, client)
 
     threading.Thread(target=serve, daemon=True).start()
-    found = ask_all("127.0.0.1", port, SITES[:1], "/", server.ca.read_text(), [200], timeout=10, reach=10)
+    found = ask_all(("127.0.0.1", port), SITES[:1], "/", server.ca.read_text(), [200], timeout=10, reach=10)
     assert found["sites"][0]["problem"] == ""
 
 
