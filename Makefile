@@ -9,6 +9,8 @@
 bin := .venv/bin
 # ansible-lint and molecule start their siblings by name.
 export PATH := $(CURDIR)/$(bin):$(PATH)
+# Ansible doesn't look for it in a folder that everybody may write to.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Several times faster than Ansible's own strategy; ANSIBLE_STRATEGY=linear goes back to it.
 export ANSIBLE_STRATEGY ?= slipway_fast
 

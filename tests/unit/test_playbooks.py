@@ -33,7 +33,13 @@ def ansible_playbook(*arguments: str, cwd: Path = ROOT, **environment: str) -> s
     return subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), *arguments],
         cwd=cwd,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "400", **environment},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"},
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "COLUMNS": "400",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -221,3 +227,135 @@ def test_sites_that_nobody_can_ask_fail_the_run_in_bounded_time(inventory: Inven
     assert done.returncode != 0
     (line,) = errors(done.stdout)
     assert all(domain in line for domain in DOMAINS)
+
+
+# Where Ansible would go on with less than the user gave it.
+
+
+def test_from_another_folder_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    """Without ansible.cfg no module of ours is found."""
+    book, inventory = str(ROOT / "site.yml"), str(ROOT / "inventory")
+    done = ansible_playbook(book, "-i", inventory, cwd=tmp_path)
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert f"ANSIBLE_CONFIG={ROOT}/ansible.cfg" in line
+    assert str(ROOT) in line
+    # What the line says works.
+    done = ansible_playbook(book, "-i", inventory, "--syntax-check", cwd=tmp_path, ANSIBLE_CONFIG=f"{ROOT}/ansible.cfg")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_makefile_names_the_configuration_so_that_a_folder_for_all_to_write_does() -> None:
+    shown = subprocess.run(
+        ["make", "--eval", "print-it: ; @echo $$ANSIBLE_CONFIG", "print-it"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.strip() == f"{ROOT}/ansible.cfg"
+
+
+def test_an_inventory_file_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.ini"
+    file.write_text("[web]\nvm1\n")
+    done = ansible_playbook("site.yml", "-i", str(file))
+    (line,) = errors(done.stdout)
+    assert "vm1: slipway_sites" in line
+    assert f"-i inventory -i {file}" in line
+    assert "PLAY [Install Python" not in done.stdout
+
+
+CHECK = "playbooks/check-inventory.yml"
+
+
+def test_every_file_overrides_the_shipped_values(inventory: Inventory) -> None:
+    (inventory.folder / "group_vars/all/local.yml").write_text("nginx_tls_https_port: 8443\n")
+    (inventory.folder / "group_vars/all/Upper.yml").write_text("slipway_sockets_only: true\n")
+    shown = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(inventory.write()), "--host", "vm1"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = yaml.safe_load(shown.stdout)
+    assert found["nginx_tls_https_port"] == 8443
+    assert found["slipway_sockets_only"] is True
+    done = ansible_playbook(CHECK, "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("group_vars/all/own.yml", "slipway_sites: []", ["slipway_sites is set in", "own.yml", "sites.yml"]),
+        ("group_vars/all.yml", "nginx_tls_https_port: 8443", ["all.yml is not read", "folder all"]),
+        ("more.ini", "[all:vars]\nnginx_tls_https_port=8443", ["nginx_tls_https_port", "group all", "group_vars/all"]),
+        ("more.yml", "web: {vars: {mariadb_memory_mb: 99}}", ["mariadb_memory_mb", "group web", "group_vars/all"]),
+    ],
+)
+def test_a_value_that_would_get_lost_is_refused(
+    inventory: Inventory, file: str, content: str, named: list[str]
+) -> None:
+    (inventory.folder / file).write_text(content + "\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.write()))
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert all(part in line for part in named), line
+
+
+def test_what_wins_or_is_the_same_passes(inventory: Inventory) -> None:
+    """Variables of the host, of a group's folder, of a vault, and in a file a value that is the same."""
+    (inventory.folder / "group_vars/web").mkdir()
+    (inventory.folder / "group_vars/web/a.yml").write_text("nginx_tls_https_port: 8443\nother: !vault x\n")
+    (inventory.folder / "group_vars/all/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132\n")
+    (inventory.folder / "more.ini").write_text("[all:vars]\nslipway_provider=compose\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.write(mariadb_memory_mb=99)), "--list-hosts")
+    assert done.returncode == 0, done.stdout
+    (inventory.folder / "group_vars/all/vault.yml").unlink()
+    (inventory.folder / "group_vars/web/a.yml").write_text("nginx_tls_https_port: 8443\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+
+
+DELEGATE = """
+- import_playbook: {check}
+- hosts: web
+  gather_facts: false
+  tasks:
+    - community.crypto.openssl_privatekey: {{path: "{key}", type: Ed25519}}
+      delegate_to: localhost
+"""
+
+
+@pytest.mark.parametrize("strategy", ["linear", "slipway_fast"])
+def test_a_localhost_in_the_inventory_keeps_its_libraries(inventory: Inventory, tmp_path: Path, strategy: str) -> None:
+    """Certificates are made on this machine, by the Python that has what they need."""
+    folder = inventory.write()
+    content = yaml.safe_load((folder / "hosts.yml").read_text())
+    content["all"]["hosts"]["localhost"] = {"ansible_connection": "local"}
+    # Any other Python than the one of the virtual environment.
+    content["all"]["hosts"]["vm1"]["ansible_python_interpreter"] = "/usr/bin/false"
+    (folder / "hosts.yml").write_text(yaml.safe_dump(content))
+    book = tmp_path / "book.yml"
+    book.write_text(DELEGATE.format(check=ROOT / CHECK, key=tmp_path / "key"))
+    # Not named by the limit, as a user does who thinks of the host alone.
+    done = ansible_playbook(str(book), "-i", str(folder), "--limit", "vm1", ANSIBLE_STRATEGY=strategy)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "key").is_file()
+
+
+def test_a_checkout_in_a_path_with_a_blank_is_run_without_mitogen(inventory: Inventory, tmp_path: Path) -> None:
+    checkout = tmp_path / "my servers"
+    checkout.mkdir()
+    # As a virtual environment that was made there has it.
+    (checkout / "venv").symlink_to(Path(sys.executable).parents[1])
+    (tmp_path / "book.yml").write_text(DELEGATE.format(check=ROOT / CHECK, key=tmp_path / "key"))
+    python = str(checkout / "venv/bin" / Path(sys.executable).name)
+    done = subprocess.run(
+        [python, "-m", "ansible", "playbook", str(tmp_path / "book.yml"), "-i", str(inventory.write())],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_STRATEGY": "slipway_fast"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Without Mitogen" in done.stdout
+    assert (tmp_path / "key").is_file()
