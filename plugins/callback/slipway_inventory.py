@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
     """Reads Ansible's own tags as nothing; only the names of variables are of interest."""
 
 
-_Loader.add_multi_constructor("!", lambda *_: None)  # type: ignore[no-untyped-call]
+_Loader.add_multi_constructor("!", lambda *_: None)
 
 
 def _names(file: Path) -> set[str]:

@@ -57,7 +57,7 @@ def foreign_containers(lines: list[str], project: str, wanted: list[dict[str, An
         # 0.0.0.0:443->443/tcp, [::]:8000-8010->80/tcp
         ranges = [(int(a), int(b or a)) for a, b in re.findall(r":(\d+)(?:-(\d+))?->[\d-]+/tcp", ports)]
         for entry in wanted:
-            low, high = int(entry.get("first", entry.get("port"))), int(entry.get("last", entry.get("port")))
+            low, high = (int(entry[key] if key in entry else entry["port"]) for key in ("first", "last"))
             taken = [max(low, a) for a, b in ranges if a <= high and low <= b]
             if taken:
                 found.append(f"{entry['variable']}: port {taken[0]} is published by the container {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,8 @@ def test_an_empty_host_holds_nothing(tmp_path: Path, kind: str) -> None:
     [("ftp", "etc/vsftpd.conf"), ("web", "etc/nginx/nginx.conf"), ("cache", "etc/redis/redis.conf")],
 )
 def test_a_configuration_is_told_once_it_is_not_the_packages_own(
-    tmp_path: Path, database, kind: str, path: str
-) -> None:  # type: ignore[no-untyped-def]
+    tmp_path: Path, database: Callable[[Path, str, str], None], kind: str, path: str
+) -> None:
     database(tmp_path, path, STOCK)
     write(tmp_path, path, STOCK)
     assert left(tmp_path, kind) == []
