@@ -13,6 +13,8 @@ export PATH := $(CURDIR)/$(bin):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Several times faster than Ansible's own strategy; ANSIBLE_STRATEGY=linear goes back to it.
 export ANSIBLE_STRATEGY ?= slipway_fast
+# Ansible says at every run that such a strategy is deprecated, which concerns whoever renews requirements.lock alone.
+export ANSIBLE_DEPRECATION_WARNINGS ?= False
 
 # What the disposable target is: debian-systemd, debian-openrc, alpine, or a full name such as debian12-systemd.
 PLATFORM ?=
