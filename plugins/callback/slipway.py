@@ -29,7 +29,7 @@ description:
     C(--start-at-task) leaves them as they were.
   - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
     name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(ssh), C(backends), C(secrets_dir),
-    C(provider), C(certificates), C(notes) and C(state_dir). A run without that data gets the time of its
+    C(provider), C(certificates), C(logins), C(notes) and C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
   - Two runs of one user never change the same host at a time. A play with the variable C(__slipway_exclusive) waits
@@ -143,7 +143,10 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
             f"  {kept['ca_certificate']}",
         ]
     if kept["secrets_dir"]:
-        lines += ["Credentials lie in this folder, one file each", f"  {kept['secrets_dir']}"]
+        lines += [
+            "Generated passwords, one file each; those that the inventory gives are not among them",
+            f"  {kept['secrets_dir']}",
+        ]
     if kept["certificates"]:
         lines.append("Certificates, with the SHA-256 fingerprint")
     for one in kept["certificates"]:
@@ -154,6 +157,13 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
             f"    {one.get('fingerprint', 'unknown')}",
         ]
     return lines
+
+
+def logins(data: dict[str, Any]) -> list[str]:
+    """Return the lines that say where each site is administered, by whom, and where the password is."""
+    keys = ("site", "url", "user", "password")
+    rows = [tuple(str(one.get(key)) for key in keys) for one in data.get("logins") or []]
+    return ["Log in to WordPress, with the password in the file", *_table(rows)] if rows else []
 
 
 def notes(data: dict[str, Any]) -> list[str]:
@@ -286,7 +296,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         data = stats.custom.get("_run", {}).get(DATA_NAME)
         lines: list[str] = []
         if isinstance(data, dict):
-            lines += report(summary(data), datetime.now(UTC)) + notes(data)
+            lines += report(summary(data), datetime.now(UTC)) + logins(data) + notes(data)
         if self._watch.seconds.keys() - {OTHER}:
             lines += times(self._watch.seconds)
         if lines:

@@ -46,6 +46,16 @@ DATA: dict[str, Any] = {
         "password": SECRET,
     },
     "backends": {"database": {"host": "192.0.2.8", "port": 22, "password": SECRET}, "cache": {}},
+    "logins": [
+        {
+            "site": "blog",
+            "url": "https://blog.example.test/wp-admin/",
+            "user": "captain",
+            "password": "/somewhere/secrets/blog_wordpress_captain",
+            "hash": SECRET,
+        }
+    ],
+    "notes": ["vm1: out of reach"],
     "secrets_dir": "/somewhere/secrets",
     "provider": "compose",
     "certificates": [
@@ -158,6 +168,8 @@ def test_a_person_reads_where_everything_is(complete: Run) -> None:
         FINGERPRINT.upper(),
         f"{EXPIRY.date().isoformat()} (89 days left)",
         "www.blog.example.test",
+        "blog  https://blog.example.test/wp-admin/  captain  /somewhere/secrets/blog_wordpress_captain",
+        "vm1: out of reach",
     ]:
         assert text in complete.output
 
