@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import json
 import re
 import socket
 from typing import Any
@@ -47,12 +48,13 @@ def visitors_address(connection: str, own: str | None) -> str:
 def foreign_containers(lines: list[str], project: str, wanted: list[dict[str, Any]]) -> list[str]:
     """Return which containers of others publish wanted ports.
 
-    ``lines`` are of ``docker ps``: the name, the Compose project and the published ports, separated by tabulators.
+    ``lines`` are of ``docker ps --format json``, one for each container; a line that is none is passed over.
     ``wanted`` has the ``variable`` of each port, and ``port``, or the ``first`` and ``last`` of a range.
     """
     found = []
-    for name, owner, ports in (line.split("\t") for line in lines if line.count("\t") == 2):  # noqa: PLR2004
-        if owner == project:
+    for container in (json.loads(line) for line in lines if line.startswith("{")):
+        name, ports = container["Names"], container["Ports"]
+        if f"com.docker.compose.project={project}" in container["Labels"].split(","):
             continue
         # 0.0.0.0:443->443/tcp, [::]:8000-8010->80/tcp
         ranges = [(int(a), int(b or a)) for a, b in re.findall(r":(\d+)(?:-(\d+))?->[\d-]+/tcp", ports)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any
 
@@ -48,13 +49,28 @@ WANTED: list[dict[str, Any]] = [
 ]
 
 
+def _container(name: str, project: str, ports: str) -> str:
+    """Return a container as Docker lists it."""
+    labels = f"com.docker.compose.oneoff=False,com.docker.compose.project={project},other=1" if project else ""
+    return json.dumps({"Names": name, "Labels": labels, "Ports": ports})
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("proxy\t\t0.0.0.0:80->8080/tcp, :::80->8080/tcp", ["nginx_tls_http_port: port 80", "container proxy"]),
-        ("shop-web-1\tshop\t127.0.0.1:443->443/tcp", ["nginx_tls_https_port: port 443", "container shop-web-1"]),
-        ("range\t\t[::]:21105-21120->21105-21120/tcp", ["ftp_passive_ports: port 21105", "container range"]),
-        ("wide\t\t0.0.0.0:400-500->400-500/tcp", ["nginx_tls_https_port: port 443", "container wide"]),
+        (
+            _container("proxy", "", "0.0.0.0:80->8080/tcp, :::80->8080/tcp"),
+            ["nginx_tls_http_port: port 80", "container proxy"],
+        ),
+        (
+            _container("shop-web-1", "shop", "127.0.0.1:443->443/tcp"),
+            ["nginx_tls_https_port: port 443", "container shop-web-1"],
+        ),
+        (
+            _container("range", "", "[::]:21105-21120->21105-21120/tcp"),
+            ["ftp_passive_ports: port 21105", "container range"],
+        ),
+        (_container("wide", "", "0.0.0.0:400-500->400-500/tcp"), ["nginx_tls_https_port: port 443", "container wide"]),
     ],
 )
 def test_a_container_of_others_on_a_wanted_port_is_named(line: str, named: list[str]) -> None:
@@ -65,11 +81,11 @@ def test_a_container_of_others_on_a_wanted_port_is_named(line: str, named: list[
 @pytest.mark.parametrize(
     "line",
     [
-        "slipway-nginx-1\tslipway\t0.0.0.0:443->443/tcp",
-        "other\t\t0.0.0.0:8443->443/tcp",
+        _container("slipway-nginx-1", "slipway", "0.0.0.0:443->443/tcp"),
+        _container("other", "", "0.0.0.0:8443->443/tcp"),
         # Nothing is published, and HTTP/3 is none of ours.
-        "quiet\tshop\t443/tcp",
-        "quic\tshop\t0.0.0.0:443->443/udp",
+        _container("quiet", "shop", "443/tcp"),
+        _container("quic", "shop", "0.0.0.0:443->443/udp"),
         "skipped, since /run/docker.sock does not exist",
     ],
 )
