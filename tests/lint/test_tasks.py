@@ -76,7 +76,7 @@ def environment() -> jinja2.Environment:
 
 
 # What may be done with a list that holds secrets without showing them.
-PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites")
+PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites", "slipway_summary_logins")
 
 
 def _used_whole(parents: list[nodes.Node]) -> bool:
