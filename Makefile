@@ -75,7 +75,7 @@ molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platfo
 	  $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
 
 mutations: venv parsers ## Plant faults into copies of the tree, and prove that each is caught
-	$(bin)/python -m tests.mutations $(ARGS)
+	env -u ANSIBLE_CONFIG $(bin)/python -m tests.mutations $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile
 	$(bin)/ruff check .
