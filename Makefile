@@ -9,8 +9,12 @@
 bin := .venv/bin
 # ansible-lint and molecule start their siblings by name.
 export PATH := $(CURDIR)/$(bin):$(PATH)
+# Ansible doesn't look for it in a folder that everybody may write to.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Several times faster than Ansible's own strategy; ANSIBLE_STRATEGY=linear goes back to it.
 export ANSIBLE_STRATEGY ?= slipway_fast
+# Ansible says at every run that such a strategy is deprecated, which concerns whoever renews requirements.lock alone.
+export ANSIBLE_DEPRECATION_WARNINGS ?= False
 
 # What the disposable target is: debian-systemd, debian-openrc, alpine, or a full name such as debian12-systemd.
 PLATFORM ?=
@@ -77,7 +81,7 @@ molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platfo
 	  $(if $(PROVIDER),--provider $(PROVIDER)) $(ARGS)
 
 mutations: venv parsers ## Plant faults into copies of the tree, and prove that each is caught
-	$(bin)/python -m tests.mutations $(ARGS)
+	env -u ANSIBLE_CONFIG $(bin)/python -m tests.mutations $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile
 	$(bin)/ruff check .

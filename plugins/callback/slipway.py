@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable
@@ -26,10 +28,13 @@ description:
     durations are those of the last full run - a run with C(--tags), C(--skip-tags) or
     C(--start-at-task) leaves them as they were.
   - What to print is given by the last play, as data of M(ansible.builtin.set_stats) under the
-    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(hosts), C(secrets_dir), C(certificates) and
-    C(state_dir). A run without that data gets the time of its
+    name C(slipway_summary) with the keys C(sites), C(ca_certificate), C(hosts), C(secrets_dir), C(certificates),
+    C(logins), C(notes) and C(state_dir). A run without that data gets the time of its
     roles alone.
   - A role that is included by another role counts as part of the outer one.
+  - Two runs of one user never change the same host at a time. A play with the variable C(__slipway_exclusive) waits
+    until other runs that reached it on one of its hosts have ended, ten minutes at most. The locks are the kernel's, so
+    they end with their run however that ends. Check mode takes none.
 requirements:
   - enabled in the configuration, with C(callbacks_enabled = slipway)
 """
@@ -40,6 +45,10 @@ SITE_KEYS = ("name", "type", "domain", "url", "address", "port", "host")
 HOST_KEYS = ("name", "provider")
 SSH_KEYS = ("name", "host", "port", "user", "private_key", "known_hosts")
 CERTIFICATE_KEYS = ("host", "name", "names", "fingerprint", "not_after")
+# A variable of the plays from which on a host belongs to one run alone.
+EXCLUSIVE = "__slipway_exclusive"
+LOCKS = Path("~/.ansible/slipway")
+PATIENCE = 600  # seconds to wait for another run
 # Tasks that belong to no role: those of the playbooks themselves, and gathering facts.
 OTHER = "(other tasks)"
 
@@ -145,7 +154,10 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
             f"  {kept['ca_certificate']}",
         ]
     if kept["secrets_dir"]:
-        lines += ["Credentials lie in this folder, one file each", f"  {kept['secrets_dir']}"]
+        lines += [
+            "Generated passwords, one file each; those that the inventory gives are not among them",
+            f"  {kept['secrets_dir']}",
+        ]
     if kept["certificates"]:
         lines.append("Certificates, with the SHA-256 fingerprint")
     for one in kept["certificates"]:
@@ -156,6 +168,19 @@ def report(kept: dict[str, Any], now: datetime) -> list[str]:
             f"    {one.get('fingerprint', 'unknown')}",
         ]
     return lines
+
+
+def logins(data: dict[str, Any]) -> list[str]:
+    """Return the lines that say where each site is administered, by whom, and where the password is."""
+    keys = ("site", "url", "user", "password")
+    rows = [tuple(str(one.get(key)) for key in keys) for one in data.get("logins") or []]
+    return ["Log in to WordPress, with the password in the file", *_table(rows)] if rows else []
+
+
+def notes(data: dict[str, Any]) -> list[str]:
+    """Return the lines of what the run wants to be known beside what it made."""
+    texts = [str(text) for text in data.get("notes") or []]
+    return ["Notes", *(f"  {text}" for text in texts)] if texts else []
 
 
 def times(seconds: dict[str, float]) -> list[str]:
@@ -185,6 +210,37 @@ def write(path: Path, content: dict[str, Any]) -> None:
         raise
 
 
+class Locks:
+    """Hosts that belong to this run alone, on this controller and for this user.
+
+    The locks are POSIX record locks: they belong to the process, so neither a worker nor ssh's lasting connection,
+    which may both live longer, keeps one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files of the locks in a folder."""
+        self._folder = folder
+        self._held: dict[str, int] = {}
+
+    def take(self, host: str) -> str | None:
+        """Take a host; return who has it if another run does, else none. Raises OSError."""
+        if host in self._held:
+            return None
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._folder / re.sub(r"[^A-Za-z0-9.-]", "_", host), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(handle, 100).decode(errors="replace").strip()
+            # Nothing is held on this file, so nothing is lost by closing it.
+            os.close(handle)
+            return owner or "unknown"
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} since {datetime.now().astimezone().isoformat(' ', 'seconds')}\n".encode(), 0)
+        self._held[host] = handle
+        return None
+
+
 def _kept_durations(path: Path) -> dict[str, float]:
     """Return the durations that the file holds; none if it isn't there or isn't one of ours."""
     try:
@@ -206,10 +262,35 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         """Start the measurement."""
         super().__init__()
         self._watch = Stopwatch()
+        self._locks = Locks(LOCKS.expanduser())
 
-    def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ARG002 - Ansible's signature
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         """Between plays no role runs."""
         self._watch.switch(OTHER)
+        if play.get_vars().get(EXCLUSIVE) and not context.CLIARGS.get("check"):
+            self._lock(play)
+
+    def _lock(self, play: Any) -> None:
+        """Take the play's hosts for this run, or end it."""
+        inventory = play.get_variable_manager()._inventory
+        # In one order, so that no two runs wait for each other.
+        hosts = sorted({str(host.vars.get("ansible_host", host.name)) for host in inventory.get_hosts(play.hosts)})
+        end = time.monotonic() + PATIENCE
+        for host in hosts:
+            said = False
+            while owner := self._locks.take(host):
+                if time.monotonic() >= end:
+                    self._display.error(
+                        f"{host}: another run is still at work there (process {owner}); run again later"
+                    )
+                    # An exception of any other kind would only be a warning.
+                    raise SystemExit(1)
+                if not said:
+                    self._display.display(
+                        f"{host}: another run is at work there (process {owner}); waiting for it, {PATIENCE} s at most"
+                    )
+                    said = True
+                time.sleep(1)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - Ansible's signature
         """Let the task's outermost role run."""
@@ -226,7 +307,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         data = stats.custom.get("_run", {}).get(DATA_NAME)
         lines: list[str] = []
         if isinstance(data, dict):
-            lines += report(summary(data), datetime.now(UTC))
+            lines += report(summary(data), datetime.now(UTC)) + logins(data) + notes(data)
         if self._watch.seconds.keys() - {OTHER}:
             lines += times(self._watch.seconds)
         if lines:

@@ -211,18 +211,29 @@ def summary_sites(sites: list[Site], address: str, port: int) -> list[dict[str, 
     return [{key: site[key] for key in kept} | {"address": address, "port": port} for site in sites]
 
 
+def summary_logins(sites: list[Site], made: list[str], folder: str) -> list[dict[str, str]]:
+    """Return who administers each WordPress site, where, and where the password is; never the password itself.
+
+    ``made`` holds the names of the secrets that nobody gave, which are files in the folder.
+    """
+    result = []
+    for site in _wordpress(sites):
+        secret = f"{site['name']}_wordpress_{site['admin']['name']}"
+        result.append(
+            {
+                "site": site["name"],
+                "url": f"{site['url']}/wp-admin/",
+                "user": site["admin"]["name"],
+                "password": f"{folder}/{secret}" if secret in made else "as the inventory gives it",
+            }
+        )
+    return result
+
+
 def summary_certificates(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the certificates seen by the module site_answer, given its looped results."""
-    return [
-        {
-            "name": answer["item"]["name"],
-            "names": answer["item"]["names"],
-            "fingerprint": answer["fingerprint"],
-            "not_after": answer["not_after"],
-        }
-        for answer in answers
-        if "fingerprint" in answer
-    ]
+    """Return the certificates seen by the module site_answer, given its sites."""
+    kept = ("name", "names", "fingerprint", "not_after")
+    return [{key: answer[key] for key in kept} for answer in answers if "fingerprint" in answer]
 
 
 def role_options(path: str) -> dict[str, Any]:
@@ -250,6 +261,7 @@ class FilterModule:
             "slipway_ftp_accounts": ftp_accounts,
             "slipway_sites_memory": sites_memory,
             "slipway_summary_sites": summary_sites,
+            "slipway_summary_logins": summary_logins,
             "slipway_summary_certificates": summary_certificates,
             "slipway_role_options": role_options,
         }

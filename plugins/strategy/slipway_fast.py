@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import ansible_mitogen.strategy
 from ansible.plugins.loader import strategy_loader
+from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
 name: slipway_fast
@@ -11,6 +14,8 @@ short_description: The linear strategy, sped up by Mitogen
 description:
   - Keeps one Python process on each host for the whole run instead of starting one for each task.
   - Needs the Python package C(mitogen) on the controller, which requirements.lock brings.
+  - Where the path of the controller's Python has a blank, which Mitogen takes for the end of it, it is the linear
+    strategy alone.
   - The Makefile chooses it; C(ANSIBLE_STRATEGY=linear) goes back to Ansible's own.
 author: the Slipway authors
 """
@@ -18,5 +23,13 @@ author: the Slipway authors
 _LINEAR = strategy_loader.get("linear", class_only=True)
 
 
-class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _LINEAR):  # type: ignore[misc,valid-type]
-    """Runs tasks in step on all hosts, through Mitogen."""
+if any(character.isspace() for character in sys.executable):
+    Display().display(f"Without Mitogen, and slower: there is a blank in the path {sys.executable}")
+
+    class StrategyModule(_LINEAR):  # type: ignore[misc,valid-type]
+        """Runs tasks in step on all hosts."""
+
+else:
+
+    class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _LINEAR):  # type: ignore[misc,valid-type,no-redef]
+        """Runs tasks in step on all hosts, through Mitogen."""

@@ -252,6 +252,22 @@ def test_a_port_that_is_taken_is_refused(listener: int, tmp_path: Path) -> None:
     assert_refused(run, ("nginx_tls_https_port", str(listener), "python3"))
 
 
+@pytest.fixture
+def container(machine: Machine) -> Iterator[str]:
+    """Publish a port of the target by a container that Slipway did not make."""
+    image = machine.run("docker ps --filter name=slipway-nginx-1 --format '{{.Image}}'").strip()
+    machine.run(f"docker run --detach --name somebodys --publish {PORT}:80 --entrypoint sleep {image} 600")
+    yield "somebodys"
+    machine.run("docker rm --force somebodys")
+
+
+@pytest.mark.compose
+@pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
+def test_a_port_of_another_container_is_refused(container: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    run = runs.run(tmp_path, *arguments, variables={"nginx_tls_https_port": PORT})
+    assert_refused(run, ("nginx_tls_https_port", str(PORT), f"the container {container}"))
+
+
 def test_a_site_named_as_an_account_is_refused(summary: Summary, tmp_path: Path) -> None:
     """Its files would be the account's, and a site that is removed takes its account along."""
     if summary.provider != "native":
@@ -355,11 +371,7 @@ def test_a_cache_that_the_release_lacks_is_refused(old_host: tuple[Path, dict[st
     assert_refused(run, (OLD_HOST, "redis_cache_flavor", "'valkey'", "Debian 12", "one of: redis"))
 
 
-def test_an_unsupported_release_is_refused(
-    old_host: tuple[Path, dict[str, Any]], summary: Summary, tmp_path: Path
-) -> None:
-    """The same target, once it says what Debian 11 says of itself."""
-    path, variables = old_host
+def _machine(variables: dict[str, Any], summary: Summary) -> Machine:
     ssh = summary.ssh.__class__(
         str(variables["ansible_host"]),
         22,
@@ -367,7 +379,39 @@ def test_an_unsupported_release_is_refused(
         summary.ssh.private_key,
         summary.ssh.known_hosts,
     )
-    old = Machine(Summary(**{**summary.__dict__, "ssh": ssh}))
+    return Machine(Summary(**{**summary.__dict__, "ssh": ssh}))
+
+
+def test_a_server_that_is_there_already_is_refused(
+    old_host: tuple[Path, dict[str, Any]], summary: Summary, tmp_path: Path
+) -> None:
+    """Packages of the same names serve somebody else, whose sites and data they would take away."""
+    path, variables = old_host
+    old = _machine(variables, summary)
+    old.run(
+        "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends"
+        " nginx-light redis-server vsftpd && cp /etc/nginx/sites-available/default /etc/nginx/sites-enabled/legacy"
+    )
+    native = {"slipway_provider": "native"}
+    named = (OLD_HOST, "nginx is running", "sites-enabled holds legacy", "redis-server is running", "vsftpd is running")
+    for arguments in ((), ("--check",)):
+        run = runs.run(tmp_path, *arguments, "-i", str(path), "--limit", f"localhost,{OLD_HOST}", variables=native)
+        assert_refused(run, named)
+    # What was never configured and doesn't run is nothing to keep: only the site is left in the way.
+    old.run("systemctl disable --now nginx redis-server vsftpd")
+    run = runs.run(tmp_path, "--check", "-i", str(path), "--limit", f"localhost,{OLD_HOST}", variables=native)
+    assert_refused(run, (OLD_HOST, "sites-enabled holds legacy"))
+    assert "vsftpd" not in run.errors[0]
+    old.run("DEBIAN_FRONTEND=noninteractive apt-get purge -yq 'nginx*' redis-server vsftpd; rm -rf /etc/nginx")
+    old.disconnect()
+
+
+def test_an_unsupported_release_is_refused(
+    old_host: tuple[Path, dict[str, Any]], summary: Summary, tmp_path: Path
+) -> None:
+    """The same target, once it says what Debian 11 says of itself."""
+    path, variables = old_host
+    old = _machine(variables, summary)
     old.run("sed -i 's/bookworm/bullseye/g; s/12/11/g' /etc/os-release; echo 11.11 >/etc/debian_version")
     old.disconnect()
     run = runs.run(tmp_path, "-i", str(path), "--limit", f"localhost,{OLD_HOST}")

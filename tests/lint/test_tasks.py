@@ -76,7 +76,7 @@ def environment() -> jinja2.Environment:
 
 
 # What may be done with a list that holds secrets without showing them.
-PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites")
+PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites", "slipway_summary_logins")
 
 
 def _used_whole(parents: list[nodes.Node]) -> bool:
@@ -313,3 +313,15 @@ def test_every_file_of_tasks_is_used(role: str) -> None:
         if path.stem not in {"main"} | by_variable and not re.search(rf"\b{path.stem}(\.yml)?\b", text)
     ]
     assert not unused
+
+
+def test_tasks_that_are_included_in_a_loop_may_loop_themselves() -> None:
+    """Else Ansible warns on every run that the variable item is already in use."""
+    looping = [
+        task.where
+        for task in TASKS
+        if (task.module or "").rpartition(".")[2] in ("include_role", "include_tasks")
+        and "loop" in task.content
+        and not (task.content.get("loop_control") or {}).get("loop_var")
+    ]
+    assert looping == []

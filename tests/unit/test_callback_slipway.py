@@ -8,6 +8,8 @@ import re
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -55,6 +57,16 @@ DATA: dict[str, Any] = {
         },
         {"name": "vm2", "provider": "native", "ssh": {"name": "vm2"}, "backends": {}},
     ],
+    "logins": [
+        {
+            "site": "blog",
+            "url": "https://blog.example.test/wp-admin/",
+            "user": "captain",
+            "password": "/somewhere/secrets/blog_wordpress_captain",
+            "hash": SECRET,
+        }
+    ],
+    "notes": ["vm1: out of reach"],
     "secrets_dir": "/somewhere/secrets",
     "certificates": [
         {
@@ -167,6 +179,8 @@ def test_a_person_reads_where_everything_is(complete: Run) -> None:
         FINGERPRINT.upper(),
         f"{EXPIRY.date().isoformat()} (89 days left)",
         "www.blog.example.test",
+        "blog  https://blog.example.test/wp-admin/  captain  /somewhere/secrets/blog_wordpress_captain",
+        "vm1: out of reach",
     ]:
         assert text in complete.output
 
@@ -264,3 +278,119 @@ def test_it_works_with_mitogens_strategy(project: Project) -> None:
     assert run.returncode == 0, run.output
     assert run.summary["durations"]["slow"] >= 0.8
     assert "https://blog.example.test" in run.output
+
+
+HOLD = """
+- hosts: localhost
+  gather_facts: false
+  vars: {__slipway_exclusive: true}
+  tasks:
+    - name: Work
+      ansible.builtin.shell: echo begin >>log; while ! test -e go; do sleep 0.1; done; echo end >>log
+"""
+
+
+class Pair:
+    """Two runs of one playbook that works until it is let go on."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.log = project.folder / "log"
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        (self.project.folder / "site.yml").write_text(HOLD)
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "site.yml", "-i", "localhost,", "-c", "local"]
+        fixed = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "HOME": str(self.project.folder)}
+        return subprocess.Popen(
+            [*command, "-e", f"ansible_python_interpreter={sys.executable}", *arguments],
+            cwd=self.project.folder,
+            env={**os.environ, **fixed, "PYTHONUNBUFFERED": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, text: str) -> None:
+        until(lambda: self.log.exists() and text in self.log.read_text())
+
+    def go_on(self) -> None:
+        (self.project.folder / "go").touch()
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def pair(project: Project) -> Pair:
+    return Pair(project)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return line
+    raise AssertionError("".join(lines))
+
+
+def test_a_second_run_on_a_host_says_so_and_waits(pair: Pair) -> None:
+    first = pair.start()
+    pair.wait_for("begin")
+    second = pair.start()
+    line = read_until(second, "another run is at work there")
+    assert f"process {first.pid} since" in line
+    pair.go_on()
+    assert first.wait(60) == 0
+    assert second.wait(60) == 0
+    # One after the other.
+    assert pair.log.read_text().split() == ["begin", "end", "begin", "end"]
+
+
+def test_a_run_that_was_killed_holds_nothing(pair: Pair) -> None:
+    """Its worker lives on for a while, and holds nothing either."""
+    first = pair.start()
+    pair.wait_for("begin")
+    first.kill()
+    first.wait(60)
+    pair.log.unlink()
+    second = pair.start()
+    pair.wait_for("begin")
+    pair.go_on()
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert "another run" not in output
+
+
+def test_other_hosts_and_check_mode_wait_for_nobody(pair: Pair) -> None:
+    first = pair.start()
+    pair.wait_for("begin")
+    other = pair.start("--check")
+    output, _ = other.communicate(timeout=60)
+    assert other.returncode == 0, output
+    assert "another run" not in output
+    pair.go_on()
+    assert first.wait(60) == 0
+
+
+def test_a_run_that_waited_long_enough_ends_with_one_line(pair: Pair) -> None:
+    folder = pair.project.folder / "impatient"
+    folder.mkdir()
+    plugin = (REPOSITORY / "plugins/callback/slipway.py").read_text()
+    (folder / "slipway.py").write_text(plugin.replace("PATIENCE = 600", "PATIENCE = 1"))
+    first = pair.start()
+    pair.wait_for("begin")
+    second = pair.start(ANSIBLE_CALLBACK_PLUGINS=str(folder))
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode != 0
+    (line,) = [line for line in output.splitlines() if line.startswith("[ERROR]")]
+    assert f"localhost: another run is still at work there (process {first.pid} since" in line
+    assert pair.log.read_text().split() == ["begin"]
+    pair.go_on()
+    assert first.wait(60) == 0

@@ -121,3 +121,19 @@ def test_only_the_hosts_that_use_a_database_may_connect() -> None:
     assert roles.partners("a", {**groups, "php": ["b"]}) == []
     hosts = [user["host"] for user in roles.database_users(FULL, ["localhost", "192.0.2.3"])]
     assert hosts == ["localhost", "192.0.2.3"]
+
+
+def test_a_login_says_where_the_password_is_and_never_which() -> None:
+    given = [{**SITES[0], "admin": {**SITES[0]["admin"], "password": "a long password"}}]
+    made = {name: f"made-{name}" for name in secret_names(SITES)}
+    generated = roles.summary_logins(FULL, secret_names(SITES), "/state/secrets")
+    assert generated == [
+        {
+            "site": "blog",
+            "url": "https://blog.example.test/wp-admin/",
+            "user": "captain",
+            "password": "/state/secrets/blog_wordpress_captain",
+        }
+    ]
+    (vault,) = roles.summary_logins(complete_sites(given, made), secret_names(given), "/state/secrets")
+    assert vault["password"] == "as the inventory gives it"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from plugins.modules.site_answer import ask
+from plugins.modules.site_answer import ask, ask_all
 
 DOMAIN = "blog.example.test"
 PAGE = "<html><head><title>\n The captain's log </title></head></html>"
@@ -134,3 +137,81 @@ def test_no_server_is_an_error_of_the_system(server: Server) -> None:
     del server
     with pytest.raises(OSError, match="refused"):
         ask("127.0.0.1", 1, DOMAIN, "/", None)
+
+
+def test_the_authority_can_be_handed_over_as_text(server: Server) -> None:
+    assert ask("127.0.0.1", server.port, DOMAIN, "/", None, server.ca.read_text())["status"] == 200
+
+
+SITES = [{"name": "blog", "names": [DOMAIN, f"www.{DOMAIN}"]}, {"name": "other", "names": ["other.example.test"]}]
+
+
+def test_all_sites_are_asked_and_each_tells_its_own(server: Server) -> None:
+    found = ask_all(("127.0.0.1", server.port), SITES, "/", server.ca.read_text(), [200], timeout=2, reach=2)
+    assert found["reached"]
+    blog, other = found["sites"]
+    assert blog["name"] == "blog"
+    assert blog["names"] == [DOMAIN, f"www.{DOMAIN}"]
+    assert blog["problem"] == ""
+    assert blog["fingerprint"]
+    # A certificate of another name is an answer, and a wrong one.
+    assert other["name"] == "other"
+    assert "other.example.test" in other["problem"]
+    assert "fingerprint" not in other
+
+
+def test_a_wrong_status_is_told_with_what_was_wanted(server: Server) -> None:
+    found = ask_all(("127.0.0.1", server.port), SITES[:1], "/no", server.ca.read_text(), [200], timeout=1, reach=1)
+    assert found["reached"]
+    assert "404" in found["sites"][0]["problem"]
+    assert "200" in found["sites"][0]["problem"]
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """Take connections, and never say a word: a firewall that dropped Docker's rules leaves it so."""
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_an_address_out_of_reach_costs_the_same_for_any_number_of_sites(deaf: int, count: int) -> None:
+    sites = [{"name": f"s{n}", "names": [f"s{n}.example.test"]} for n in range(count)]
+    began = time.monotonic()
+    found = ask_all(("127.0.0.1", deaf), sites, "/", None, [200], timeout=30, reach=2)
+    assert time.monotonic() - began < 6
+    assert not found["reached"]
+    assert [site["name"] for site in found["sites"]] == [site["name"] for site in sites]
+    assert all(site["problem"] for site in found["sites"])
+
+
+def test_a_refused_connection_is_no_reach(server: Server) -> None:
+    del server
+    assert not ask_all(("127.0.0.1", 1), SITES, "/", None, [200], timeout=5, reach=1)["reached"]
+
+
+def test_it_waits_for_a_server_that_is_still_starting(server: Server) -> None:
+    """Within the time it has, a site may come."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def serve() -> None:
+        time.sleep(1)
+        with (
+            socket.create_server(("127.0.0.1", port)) as front,
+            front.accept()[0] as client,
+            socket.create_connection(("127.0.0.1", server.port)) as back,
+        ):
+            threading.Thread(target=_pipe, args=(client, back), daemon=True).start()
+            _pipe(back, client)
+
+    threading.Thread(target=serve, daemon=True).start()
+    found = ask_all(("127.0.0.1", port), SITES[:1], "/", server.ca.read_text(), [200], timeout=10, reach=10)
+    assert found["sites"][0]["problem"] == ""
+
+
+def _pipe(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+        sink.shutdown(socket.SHUT_WR)

@@ -1,25 +1,89 @@
-"""What can be said of the playbooks without a host, by ansible-playbook itself."""
+"""What can be said of the playbooks without a host, by ansible-playbook itself, and with this machine for a host."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.repository import ROOT, load, playbooks
 
+# Reserved for documentation: nobody answers there.
+NOWHERE = "192.0.2.200"
 
-def ansible_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+
+def ansible_playbook(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), *arguments],
-        cwd=ROOT,
+        cwd=cwd,
+        env={
+            **{name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"},
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "COLUMNS": "400",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
+
+
+def errors(output: str) -> list[str]:
+    """Return the lines that say what is wrong."""
+    return [line for line in output.splitlines() if line.startswith("[ERROR]")]
+
+
+class Inventory:
+    """An inventory of this machine, with the repository's variables and a state folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder.parent / "state"
+        self.variables: dict[str, Any] = {
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+            "slipway_state_dir": str(self.state),
+        }
+        shutil.copytree(ROOT / "inventory/group_vars", folder / "group_vars")
+
+    def write(self, groups: list[str] | None = None, **variables: Any) -> Path:
+        names = groups or list(load(ROOT / "inventory/hosts.yml")["all"]["children"])
+        content = {
+            "all": {
+                "hosts": {"vm1": self.variables | variables},
+                "children": {name: {"hosts": {"vm1": {}}} for name in names},
+            }
+        }
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return self.folder
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Inventory:
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    return Inventory(folder)
 
 
 def test_without_a_host_a_run_says_what_to_do(tmp_path: Path) -> None:
@@ -54,3 +118,244 @@ def test_playbooks_are_called_by_what_they_do() -> None:
         verb, _, noun = path.stem.partition("-")
         assert verb, path.name
         assert noun, path.name
+
+
+# The check over HTTPS, where the controller is none of the visitors.
+
+DOMAINS = ["one.example.test", "two.example.test", "three.example.test"]
+SITES = [
+    {"name": domain.split(".", 1)[0], "type": "static", "domain": domain, "source": {"folder": "/srv"}}
+    for domain in DOMAINS
+]
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(503 if "two" in self.headers["Host"] and self.server.half_broken else 200)  # type: ignore[attr-defined]
+        self.end_headers()
+        self.wfile.write(b"<title>Hello</title>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    half_broken = False
+
+
+@pytest.fixture
+def certificate(inventory: Inventory) -> Path:
+    """Put an authority into the state folder, and return its certificate, which is the sites' as well, with its key."""
+    folder = inventory.state / "ca"
+    folder.mkdir(parents=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    now = datetime.now(UTC)
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(domain) for domain in DOMAINS])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(alternatives, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "both.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def server(certificate: Path) -> Iterator[_Server]:
+    """Serve the three sites at all addresses of this machine."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    http = _Server(("0.0.0.0", 0), _Page)  # noqa: S104 - an address of this machine that isn't the loopback
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield http
+    http.shutdown()
+    http.server_close()
+
+
+def ask(inventory: Inventory, port: int, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Ask the sites and sum up, as `make verify` and every run do at their end."""
+    folder = inventory.write(["web"], slipway_sites=SITES, nginx_tls_https_port=port, **variables)
+    books = [str(ROOT / "playbooks" / name) for name in ("check-sites.yml", "summarize-run.yml")]
+    return ansible_playbook(*books, "-i", str(folder))
+
+
+def test_sites_that_answer_pass_and_are_summed_up(inventory: Inventory, server: _Server) -> None:
+    done = ask(inventory, server.server_port, slipway_address="127.0.0.1")
+    assert done.returncode == 0, done.stdout
+    assert "Notes" not in done.stdout
+    assert done.stdout.count("valid until") == len(DOMAINS)
+
+
+def test_where_this_machine_is_none_of_the_visitors_the_host_itself_is_asked(
+    inventory: Inventory, server: _Server
+) -> None:
+    done = ask(inventory, server.server_port, slipway_address=NOWHERE)
+    assert done.returncode == 0, done.stdout
+    # A line says so at the end, and the summary is there all the same.
+    note = done.stdout.partition("Notes")[2]
+    assert f"vm1: {NOWHERE} port {server.server_port} is out of reach of this machine" in note
+    assert done.stdout.count("valid until") == len(DOMAINS)
+    assert (inventory.state / "summary.json").is_file()
+
+
+def test_a_site_that_answers_wrong_fails_the_run_from_the_host_too(inventory: Inventory, server: _Server) -> None:
+    server.half_broken = True
+    done = ask(inventory, server.server_port, slipway_address=NOWHERE)
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert "https://two.example.test/" in line
+    assert "answered 503, wanted: [200]" in line
+    assert "from the host itself" in line
+
+
+@pytest.mark.usefixtures("certificate")
+def test_sites_that_nobody_can_ask_fail_the_run_in_bounded_time(inventory: Inventory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        began = time.monotonic()
+        done = ask(inventory, deaf.getsockname()[1], slipway_address="127.0.0.1")
+    assert time.monotonic() - began < 100
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert all(domain in line for domain in DOMAINS)
+
+
+# Where Ansible would go on with less than the user gave it.
+
+
+def test_from_another_folder_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    """Without ansible.cfg no module of ours is found."""
+    book, inventory = str(ROOT / "site.yml"), str(ROOT / "inventory")
+    done = ansible_playbook(book, "-i", inventory, cwd=tmp_path)
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert f"ANSIBLE_CONFIG={ROOT}/ansible.cfg" in line
+    assert str(ROOT) in line
+    # What the line says works.
+    done = ansible_playbook(book, "-i", inventory, "--syntax-check", cwd=tmp_path, ANSIBLE_CONFIG=f"{ROOT}/ansible.cfg")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_makefile_names_the_configuration_so_that_a_folder_for_all_to_write_does() -> None:
+    shown = subprocess.run(
+        ["make", "--eval", "print-it: ; @echo $$ANSIBLE_CONFIG", "print-it"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.strip() == f"{ROOT}/ansible.cfg"
+
+
+def test_an_inventory_file_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.ini"
+    file.write_text("[web]\nvm1\n")
+    done = ansible_playbook("site.yml", "-i", str(file))
+    (line,) = errors(done.stdout)
+    assert "vm1: slipway_sites" in line
+    assert f"-i inventory -i {file}" in line
+    assert "PLAY [Install Python" not in done.stdout
+
+
+CHECK = "playbooks/check-inventory.yml"
+
+
+def test_every_file_overrides_the_shipped_values(inventory: Inventory) -> None:
+    (inventory.folder / "group_vars/all/local.yml").write_text("nginx_tls_https_port: 8443\n")
+    (inventory.folder / "group_vars/all/Upper.yml").write_text("slipway_sockets_only: true\n")
+    shown = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(inventory.write()), "--host", "vm1"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = yaml.safe_load(shown.stdout)
+    assert found["nginx_tls_https_port"] == 8443
+    assert found["slipway_sockets_only"] is True
+    done = ansible_playbook(CHECK, "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("group_vars/all/own.yml", "slipway_sites: []", ["slipway_sites is set in", "own.yml", "sites.yml"]),
+        ("group_vars/all.yml", "nginx_tls_https_port: 8443", ["all.yml is not read", "folder all"]),
+        ("more.ini", "[all:vars]\nnginx_tls_https_port=8443", ["nginx_tls_https_port", "group all", "group_vars/all"]),
+        ("more.yml", "web: {vars: {mariadb_memory_mb: 99}}", ["mariadb_memory_mb", "group web", "group_vars/all"]),
+    ],
+)
+def test_a_value_that_would_get_lost_is_refused(
+    inventory: Inventory, file: str, content: str, named: list[str]
+) -> None:
+    (inventory.folder / file).write_text(content + "\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.write()))
+    assert done.returncode != 0
+    (line,) = errors(done.stdout)
+    assert all(part in line for part in named), line
+
+
+def test_what_wins_or_is_the_same_passes(inventory: Inventory) -> None:
+    """Variables of the host, of a group's folder, of a vault, and in a file a value that is the same."""
+    (inventory.folder / "group_vars/web").mkdir()
+    (inventory.folder / "group_vars/web/a.yml").write_text("nginx_tls_https_port: 8443\nother: !vault x\n")
+    (inventory.folder / "group_vars/all/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132\n")
+    (inventory.folder / "more.ini").write_text("[all:vars]\nslipway_provider=compose\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.write(mariadb_memory_mb=99)), "--list-hosts")
+    assert done.returncode == 0, done.stdout
+    (inventory.folder / "group_vars/all/vault.yml").unlink()
+    (inventory.folder / "group_vars/web/a.yml").write_text("nginx_tls_https_port: 8443\n")
+    done = ansible_playbook(CHECK, "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+
+
+DELEGATE = """
+- import_playbook: {check}
+- hosts: web
+  gather_facts: false
+  tasks:
+    - community.crypto.openssl_privatekey: {{path: "{key}", type: Ed25519}}
+      delegate_to: localhost
+"""
+
+
+@pytest.mark.parametrize("strategy", ["linear", "slipway_fast"])
+def test_a_localhost_in_the_inventory_keeps_its_libraries(inventory: Inventory, tmp_path: Path, strategy: str) -> None:
+    """Certificates are made on this machine, by the Python that has what they need."""
+    folder = inventory.write()
+    content = yaml.safe_load((folder / "hosts.yml").read_text())
+    content["all"]["hosts"]["localhost"] = {"ansible_connection": "local"}
+    # Any other Python than the one of the virtual environment.
+    content["all"]["hosts"]["vm1"]["ansible_python_interpreter"] = "/usr/bin/false"
+    (folder / "hosts.yml").write_text(yaml.safe_dump(content))
+    book = tmp_path / "book.yml"
+    book.write_text(DELEGATE.format(check=ROOT / CHECK, key=tmp_path / "key"))
+    # Not named by the limit, as a user does who thinks of the host alone.
+    done = ansible_playbook(str(book), "-i", str(folder), "--limit", "vm1", ANSIBLE_STRATEGY=strategy)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "key").is_file()
+
+
+def test_a_checkout_in_a_path_with_a_blank_is_run_without_mitogen(inventory: Inventory, tmp_path: Path) -> None:
+    checkout = tmp_path / "my servers"
+    checkout.mkdir()
+    # As a virtual environment that was made there has it.
+    (checkout / "venv").symlink_to(Path(sys.executable).parents[1])
+    (tmp_path / "book.yml").write_text(DELEGATE.format(check=ROOT / CHECK, key=tmp_path / "key"))
+    python = str(checkout / "venv/bin" / Path(sys.executable).name)
+    done = subprocess.run(
+        [python, "-m", "ansible", "playbook", str(tmp_path / "book.yml"), "-i", str(inventory.write())],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_STRATEGY": "slipway_fast"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Without Mitogen" in done.stdout
+    assert (tmp_path / "key").is_file()
