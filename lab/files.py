@@ -8,12 +8,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import socket
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import cache, engine, images, network
-from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, succeeds, wait_for
+from lab.base import LABEL, PREFIX, ROOT, ROOT_LABEL, STATE, wait_for
 from lab.engine import docker
 
 CONTAINER = f"{PREFIX}-files"
@@ -61,9 +63,14 @@ def ensure() -> str:
             *("--network", network.NAME, "--ip", address, "--volume", f"{FOLDER}:/srv:ro"),
             *(image, *COMMAND),
         )
-        asks = ("docker", "exec", CONTAINER, "busybox", "nc", "-z", "127.0.0.1", "80")
-        wait_for("an answer of the file server", lambda: succeeds(*asks), START_TIMEOUT)
+        wait_for("an answer of the file server", lambda: _answers(address), START_TIMEOUT)
     return f"http://{address}"
+
+
+def _answers(address: str) -> bool:
+    with suppress(OSError), socket.create_connection((address, 80), timeout=1):
+        return True
+    return False
 
 
 def publish(path: Path) -> Served:
