@@ -15,9 +15,10 @@ from lab.engine import docker
 NAME = f"{PREFIX}-lab"
 # Outside what Docker hands out by itself (172.16/12, 192.168/16), here and in the targets.
 CANDIDATES = [f"10.{number}.0.0/24" for number in range(211, 251)]
-# The first addresses are the gateway's, the package cache's and the rehearsal's mirror's.
+# The first addresses are the gateway's, the package cache's, the rehearsal's mirror's and the file server's.
 CACHE_HOST = 2
 MIRROR_HOST = 3
+FILES_HOST = 4
 FIRST_HOST = 10
 LAST_HOST = 127
 

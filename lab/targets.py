@@ -19,7 +19,7 @@ FOLDER = STATE / "targets"
 # Seconds from the start of the container to a shell by ssh.
 BOOT_TIMEOUT = 120
 # Names the lab uses for itself.
-RESERVED = {"cache", "mirror"}
+RESERVED = {"cache", "files", "mirror"}
 
 # What a target may do where the engine can't give a container all privileges, because a capability is missing on the
 # machine itself. Docker and systemd work in it. The last but one is needed with cgroup version 1, harmless with 2.

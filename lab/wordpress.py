@@ -6,7 +6,6 @@ layout of the upstream archive. It is the same file each time it is made of the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import urllib.request
 from collections.abc import Iterable
@@ -15,12 +14,13 @@ from pathlib import Path
 
 import yaml
 
-from lab import cache, engine, images, network
-from lab.base import LABEL, ROOT, STATE, LabError, say
+from lab import cache, engine, files, images, network
+from lab.base import LABEL, ROOT, LabError, say
 from lab.engine import docker
 
 DEFAULTS = ROOT / "roles" / "php_fpm_wordpress" / "defaults" / "main.yml"
-FOLDER = STATE / "wordpress"
+# Targets fetch it from there, as they would from the project's own site.
+FOLDER = files.FOLDER
 # Seconds a web server gets to tell whether it has the archive.
 ANSWER_TIMEOUT = 10
 # Debian releases asked for a version, in this order: what stays as it is before what moves on.
@@ -75,18 +75,18 @@ mv /wordpress.tar.gz "/wordpress-${package%%[+-]*}.tar.gz"
 
 @dataclass(frozen=True)
 class WordPress:
-    """One archive: its exact version, where it lies and its SHA-256 in hex digits."""
+    """One archive: its exact version and where it lies."""
 
     version: str
     path: Path
-    sha256: str
 
     def variables(self) -> dict[str, str]:
-        """Return the variables that make the role use this archive."""
+        """Return the variables that make the role fetch this archive from the lab's file server."""
+        served = files.publish(self.path)
         return {
             "php_fpm_wordpress_version": self.version,
-            "php_fpm_wordpress_url": f"file://{self.path}",
-            "php_fpm_wordpress_checksum": f"sha256:{self.sha256}",
+            "php_fpm_wordpress_url": served.url,
+            "php_fpm_wordpress_checksum": served.checksum,
         }
 
 
@@ -119,12 +119,12 @@ def newest(names: Iterable[str], series: str) -> str | None:
 
 
 def _found(series: str) -> WordPress | None:
-    name = newest((path.name for path in FOLDER.glob("*.tar.gz")), series)
+    name = newest((path.name for path in FOLDER.glob("wordpress-*.tar.gz")), series)
     if name is None:
         return None
     path = FOLDER / name
     version = name.removeprefix("wordpress-").removesuffix(".tar.gz")
-    return WordPress(version, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    return WordPress(version, path)
 
 
 def archive(series: str) -> WordPress:

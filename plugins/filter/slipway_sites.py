@@ -51,7 +51,15 @@ _KEYS: dict[str, dict[str, Any]] = {
     },
     "static": {
         **_COMMON,
-        "source": {"folder": str, "archive": str, "checksum": str, "git": str, "version": str},
+        "source": {
+            "folder": str,
+            "archive": str,
+            "checksum": str,
+            "git": str,
+            "version": str,
+            "key_file": str,
+            "host_key": str,
+        },
         "server": str,
     },
 }
@@ -71,7 +79,8 @@ _NAME = re.compile(r"[a-z]([a-z0-9-]{0,14}[a-z0-9])?")
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _CHECKSUM = re.compile(r"sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _ARCHIVE = re.compile(r"(https?|ftp)://[^/\s]\S*|file:///\S.*")
-_GIT = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
+# What is on the controller is a folder; the host itself asks for a repository, so it has no file:// of its own.
+_GIT = re.compile(r"(https?|ssh|git)://\S+|[\w.-]+@[\w.-]+:\S+")
 # At least one letter or digit: WordPress makes the address of an author's page of them.
 _USER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,60}")
 # WordPress's is_email(), of at most what its table holds. No "&": WordPress stores that as "&amp;".
@@ -296,12 +305,16 @@ def _static_mistakes(site: Site) -> Iterator[Mistake]:
     if "archive" in source and not _ARCHIVE.fullmatch(source["archive"]):
         yield (
             "source.archive",
-            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http:// or file:///path",
+            f"{_shown(source['archive'])} is not allowed; give a URL: https://, http://, or file:///path on the"
+            " controller",
         )
     if "archive" in source and not _CHECKSUM.fullmatch(source.get("checksum", "")):
         yield "source.checksum", f"{source.get('checksum', '')!r} is not allowed; give sha256:<hex digits>"
     if "git" in source and not _GIT.fullmatch(source["git"]):
         yield "source.git", f"{_shown(source['git'])} is not allowed; give the URL of a git repository"
+    for key in ("key_file", "host_key"):
+        if key in source and ("git" not in source or re.match(r"(https?|git)://", source["git"])):
+            yield f"source.{key}", "not allowed here; it is for a git repository by ssh"
     if "git" in source and "version" not in source:
         yield "source.version", "missing; give a tag, a commit or a branch"
     if site.get("server", _SERVERS[0]) not in _SERVERS:

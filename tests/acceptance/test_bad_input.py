@@ -147,8 +147,11 @@ CASES = (
     Case("too little disk", _set(slipway_disk_min_mb=999_999_999), ("slipway_disk_min_mb", "999999999", "MiB")),
     Case(
         "wrong checksum",
-        _set(php_fpm_wordpress_checksum="sha256:" + "0" * 64),
-        ("php_fpm_wordpress_checksum", "0" * 64, "file://"),
+        _set(
+            php_fpm_wordpress_url=f"file://{ROOT}/README.md",
+            php_fpm_wordpress_checksum="sha256:" + "0" * 64,
+        ),
+        ("php_fpm_wordpress_url", "0" * 64, "file://"),
     ),
     Case(
         "no checksum",

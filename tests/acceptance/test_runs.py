@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
+import shutil
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance import lab_target, runs, watching
+from lab import files
+from tests.acceptance import lab_target, runs, served, watching
 from tests.acceptance.conftest import Measure
 from tests.acceptance.machine import Machine
 from tests.acceptance.runs import Run
@@ -22,6 +28,8 @@ from tests.repository import ROOT, load
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 BARE_HOST = "bare"
+# Where the lab serves what the sites below are made of.
+DOWNLOADS = "runs"
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +103,100 @@ def bare(tmp_path: Path, summary: Summary) -> Iterator[Path]:
     subprocess.run([*lab, "destroy", BARE_HOST], cwd=ROOT, check=True)
 
 
-def test_check_mode_passes_on_a_bare_host(bare: Path, tmp_path: Path, measure: Measure) -> None:
+def language_pack(language: str) -> bytes:
+    """Return the smallest pack of a language: a catalogue without a text (GNU gettext manual, 11.3)."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{language}.mo", struct.pack("<7I", 0x950412DE, 0, 0, 28, 28, 0, 28))
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def downloads() -> Iterator[dict[str, Any]]:
+    """Return variables with a source of each kind that comes over http, served by the lab."""
+    folder = files.FOLDER / DOWNLOADS
+    shutil.rmtree(folder, ignore_errors=True)
+    pack = files.put(f"{DOWNLOADS}/de_DE.zip", language_pack("de_DE"))
+    tool = files.put(f"{DOWNLOADS}/wp-cli.phar", b"<?php echo 'wp-cli';")
+    served.archive(folder / "site.tar.gz", {"index.html": "<title>packed</title>"})
+    archive = files.publish(folder / "site.tar.gz")
+    served.commit(folder / "site", {"index.html": "<title>cloned</title>"}, "one")
+    repository = f"{files.ensure()}/{DOWNLOADS}/site/.git"
+    sites = copy.deepcopy(list(lab_target.sites().values()))
+    admin = {"name": "captain", "email": "captain@example.test"}
+    sites += [
+        {
+            "name": "german",
+            "type": "wordpress",
+            "domain": "german.example.test",
+            "title": "Deutsch",
+            "language": "de_DE",
+            "admin": admin,
+        },
+        {
+            "name": "boxed",
+            "type": "static",
+            "domain": "boxed.example.test",
+            "source": {"archive": archive.url, "checksum": archive.checksum},
+        },
+        {
+            "name": "copied",
+            "type": "static",
+            "domain": "copied.example.test",
+            "server": "http-server",
+            "source": {"git": repository, "version": "one"},
+        },
+    ]
+    yield {
+        "slipway_sites": sites,
+        "php_fpm_wordpress_language_packs": {"de_DE": {"url": pack.url, "checksum": pack.checksum}},
+        "php_fpm_wordpress_wp_cli": True,
+        "php_fpm_wordpress_wp_cli_url": tool.url,
+        "php_fpm_wordpress_wp_cli_checksum": tool.checksum,
+    }
+    shutil.rmtree(folder)
+
+
+def test_check_mode_shows_what_comes_over_http(downloads: dict[str, Any], tmp_path: Path, measure: Measure) -> None:
+    """On a host that is provisioned: a language pack, wp-cli, an archive and a repository are added."""
+    run = runs.run(tmp_path, "--check", "--diff", variables=downloads)
+    measure("--check --diff with more sites", run.seconds)
+    assert run.code == 0, run.output[-3000:]
+    for task in ("Fetch language packs", "Fetch wp-cli for the operator", "Fetch the archive"):
+        assert [change for change in run.changes if change.endswith(f"archive | {task}")], task
+    said = " ".join(run.output.split())
+    assert "german: WordPress" in said
+    assert "boxed: the content would change" in said
+    assert "copied: the content would change" in said
+
+
+def test_check_mode_shows_the_changes_of_wordpress(summary: Summary, tmp_path: Path) -> None:
+    """Also where its container would be made anew, and beside a site that isn't there yet."""
+    sites = copy.deepcopy(list(lab_target.sites().values()))
+    changed = next(site for site in sites if site["type"] == "wordpress")
+    old, changed["domain"] = changed["domain"], f"other.{changed['domain']}"
+    changed["aliases"] = [old, *changed.get("aliases", [])]
+    changed.update(title="Another title", memory_mb=320)
+    new = {**copy.deepcopy(changed), "name": "younger", "domain": "younger.example.test", "aliases": []}
+    before = summary.path.read_bytes()
+    run = runs.run(tmp_path, "--check", variables={"slipway_sites": [*sites, new]})
+    assert run.code == 0, run.output[-3000:]
+    # The output breaks long lines, and doubles quotes where it has to quote.
+    said = " ".join(run.output.split()).replace("''", "'")
+    assert f"siteurl 'https://{old}" in said
+    assert f"-> 'https://{changed['domain']}" in said
+    assert "-> 'Another title'" in said
+    assert "younger: WordPress" in said
+    assert summary.path.read_bytes() == before
+
+
+def test_check_mode_passes_on_a_bare_host(
+    bare: Path, downloads: dict[str, Any], tmp_path: Path, measure: Measure
+) -> None:
     """With a state folder of its own: nothing may be made on the controller either."""
     state = tmp_path / "state"
     arguments = ("-i", str(bare), "--limit", f"localhost,{BARE_HOST}", "--check", "--diff")
-    run = runs.run(tmp_path, *arguments, variables={"slipway_state_dir": str(state)})
+    run = runs.run(tmp_path, *arguments, variables={"slipway_state_dir": str(state), **downloads})
     measure("--check --diff on a bare target", run.seconds)
     assert run.code == 0, run.output[-3000:]
     assert run.changed > 0

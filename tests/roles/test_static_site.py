@@ -27,6 +27,20 @@ def test_what_nginx_serves_lies_where_it_looks(machine: Machine) -> None:
     assert machine.run(f"stat -c '%a %U %G' {page}") == "644 root root"
 
 
+def test_an_archive_is_unpacked(machine: Machine) -> None:
+    page = "/srv/slipway/static/packed/public/index.html"
+    assert machine.run(f"cat {page}") == (ROOT / "examples/docs/index.html").read_text().strip()
+    assert machine.run(f"stat -c '%a %U %G' {page}") == "644 root root"
+
+
+def test_a_private_repository_is_cloned(machine: Machine) -> None:
+    """By a key that only root can read, and nothing of git lies in the web root."""
+    folder = "/srv/slipway/static/private"
+    assert machine.run(f"ls -A {folder}/public") == "index.html"
+    assert machine.run(f"cat {folder}/public/index.html") == "A page of the repository"
+    assert machine.run(f"stat -c '%a %U %G' {folder}/deploy_key") == "600 root root"
+
+
 def test_other_hosts_can_t_go_past_nginx(machine: Machine) -> None:
     # 20104, on any address, in the state LISTEN, as the kernel writes it.
     listening = machine.run("cat /proc/net/tcp /proc/net/tcp6")

@@ -73,6 +73,13 @@ def test_everything_that_can_be_said_may_be_said() -> None:
     git = {"git": "https://git.example.test/a.git", "version": "main"}
     assert not site_errors([full, static(source=archive, server="http-server")])
     assert not site_errors([static(source=git)])
+    assert not site_errors([static(source={**archive, "archive": "file:///srv/a.tar.gz"})])
+    private = {
+        "git": "git@git.example.test:a.git",
+        "key_file": "/keys/a",
+        "host_key": "git.example.test ssh-ed25519 AA",
+    }
+    assert not site_errors([static(source={**private, "version": "main"})])
     assert not site_errors([])
 
 
@@ -174,6 +181,22 @@ BAD: dict[str, tuple[list[Any], list[str]]] = {
     "a static site without source": ([static(source={})], ["[0].source", "folder", "archive", "git"]),
     "two sources": ([static(source={"folder": "/a", "git": "https://x.test/y"})], ["[0].source"]),
     "an archive unpinned": ([static(source={"archive": "https://x.test/y.zip"})], ["checksum", "sha256"]),
+    "an archive by its path": (
+        [static(source={"archive": "/srv/a.zip", "checksum": f"sha256:{'0' * 64}"})],
+        ["[0].source.archive", "'/srv/a.zip'", "file:///path on the controller"],
+    ),
+    "a repository by its path": (
+        [static(source={"git": "file:///srv/a.git", "version": "main"})],
+        ["[0].source.git", "'file:///srv/a.git'"],
+    ),
+    "a key that git can't use": (
+        [static(source={"git": "https://x.test/y", "version": "main", "key_file": "/keys/a"})],
+        ["[0].source.key_file", "by ssh"],
+    ),
+    "a host key without a repository": (
+        [static(source={"folder": "/a", "host_key": "x ssh-ed25519 AA"})],
+        ["[0].source.host_key", "by ssh"],
+    ),
     "an unknown server": ([static(server="apache")], ["[0].server", "apache", "http-server"]),
     "a name twice": ([wordpress(), wordpress(domain="b.example.test")], ["[1].name", "blog", "[0]"]),
     "a domain twice": ([wordpress(), static(domain="blog.example.test")], ["[1].domain", "[0].domain"]),

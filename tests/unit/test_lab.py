@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lab import __main__ as program
-from lab import archive, cache, images, inventory, network, platforms, ssh, targets, wordpress
+from lab import archive, cache, files, images, inventory, network, platforms, ssh, targets, wordpress
 from lab.archive import Archive, Source
 from lab.base import LabError, run, wait_for
 from lab.targets import Target
@@ -187,7 +189,7 @@ class TestTargets:
         assert targets.find("b") == made[1]
         assert targets.find("c") is None
 
-    @pytest.mark.parametrize("name", ["", "Web", "a_b", "-a", "cache", "a/b", "a" * 60])
+    @pytest.mark.parametrize("name", ["", "Web", "a_b", "-a", "cache", "files", "a/b", "a" * 60])
     def test_refuses_names_before_it_starts_anything(self, name: str) -> None:
         with pytest.raises(LabError, match="no name for a target"):
             targets.create(name)
@@ -208,8 +210,8 @@ class TestPlatforms:
 
     @pytest.mark.parametrize(
         "script",
-        [platforms.INIT, *platforms.OPENRC_LIMITED.values(), cache.SCRIPT, wordpress.SCRIPT],
-        ids=["init", "limited", "cache", "wordpress"],
+        [platforms.INIT, *platforms.OPENRC_LIMITED.values(), cache.SCRIPT, files.SCRIPT, wordpress.SCRIPT],
+        ids=["init", "limited", "cache", "files", "wordpress"],
     )
     def test_scripts_are_shell(self, script: str) -> None:
         subprocess.run(["sh", "-n"], input=script, text=True, check=True)
@@ -226,6 +228,43 @@ class TestCache:
         text = cache.config(['Acquire::http::Proxy "http://proxy.example:8080";'])
         assert "\nProxy: http://proxy.example:8080\n" in text
         assert "Proxy:" not in cache.config([])
+
+
+class TestFiles:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(files, "FOLDER", tmp_path / "served")
+        monkeypatch.setattr(files, "ensure", lambda: "http://192.0.2.4")
+        return tmp_path / "served"
+
+    def test_serves_what_it_is_given(self, folder: Path) -> None:
+        served = files.put("more/pack.zip", b"a pack")
+        assert (folder / "more" / "pack.zip").read_bytes() == b"a pack"
+        assert served.url == "http://192.0.2.4/more/pack.zip"
+        assert served.checksum == f"sha256:{hashlib.sha256(b'a pack').hexdigest()}"
+
+    @pytest.mark.usefixtures("folder")
+    def test_serves_nothing_from_elsewhere(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("a secret")
+        with pytest.raises(ValueError, match="secret"):
+            files.publish(tmp_path / "secret")
+
+    def test_packs_a_folder_the_same_each_time(self, folder: Path, tmp_path: Path) -> None:
+        site = tmp_path / "site"
+        (site / "more").mkdir(parents=True)
+        (site / "more" / "page.html").write_text("a page")
+        first = files.packed(site)
+        (site / "more" / "page.html").touch()
+        assert files.packed(site) == first
+        with tarfile.open(folder / "site.tar.gz") as tar:
+            assert tar.getnames() == ["more", "more/page.html"]
+
+    def test_targets_fetch_wordpress_by_http(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "wordpress-7.1.3.tar.gz").write_bytes(b"an archive")
+        found = wordpress.WordPress("7.1.3", folder / "wordpress-7.1.3.tar.gz").variables()
+        assert found["php_fpm_wordpress_url"] == "http://192.0.2.4/wordpress-7.1.3.tar.gz"
+        assert found["php_fpm_wordpress_checksum"] == f"sha256:{hashlib.sha256(b'an archive').hexdigest()}"
 
 
 class TestWordPress:

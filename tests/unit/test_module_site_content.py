@@ -1,0 +1,205 @@
+"""What becomes of a web root: exactly the content of a folder or an archive, and no way out of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plugins.modules.site_content import ContentError, differing, reading, remove, strangers, write
+
+Pack = Callable[[Path, dict[str, str], dict[str, str]], dict[str, str | None]]
+
+
+def as_folder(path: Path, files: dict[str, str], links: dict[str, str]) -> dict[str, str | None]:
+    for name, text in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+    for name, target in links.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).symlink_to(target)
+    return {"folder": str(path), "archive": None}
+
+
+def as_tar(path: Path, files: dict[str, str], links: dict[str, str]) -> dict[str, str | None]:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size, entry.mode, entry.uid = len(text), 0o600, 4711
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        for name, target in links.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    return {"folder": None, "archive": str(path)}
+
+
+def as_zip(path: Path, files: dict[str, str], links: dict[str, str]) -> dict[str, str | None]:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        for name, target in links.items():
+            entry = zipfile.ZipInfo(name)
+            entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(entry, target)
+    return {"folder": None, "archive": str(path)}
+
+
+KINDS = pytest.mark.parametrize("pack", [as_folder, as_tar, as_zip])
+
+
+def deploy(root: Path, source: dict[str, str | None], exclude: list[str] | None = None) -> tuple[list[str], list[str]]:
+    """Deploy a content as the module does; return what was written and what was removed."""
+    with reading(**source, exclude=exclude) as content:
+        todo = differing(root, content)
+        for path in todo:
+            write(root, path, content[path])
+        gone = strangers(root, set(content))
+    for path in gone:
+        remove(root / path)
+    return todo, gone
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "root"
+    path.mkdir()
+    return path
+
+
+@KINDS
+def test_a_web_root_becomes_the_content(root: Path, tmp_path: Path, pack: Pack) -> None:
+    source = pack(tmp_path / "source", {"index.html": "one", "more/page.html": "two"}, {"start": "more/page.html"})
+    deploy(root, source)
+    assert (root / "index.html").read_text() == "one"
+    assert (root / "start").read_text() == "two"
+    assert stat.S_IMODE((root / "more" / "page.html").stat().st_mode) == 0o644
+    assert stat.S_IMODE((root / "more").stat().st_mode) == 0o755
+    assert (root / "index.html").stat().st_uid == os.geteuid()
+    assert deploy(root, source) == ([], [])
+
+
+@KINDS
+def test_what_the_next_content_lacks_goes(root: Path, tmp_path: Path, pack: Pack) -> None:
+    before = root.stat().st_ino
+    deploy(
+        root, pack(tmp_path / "one", {"index.html": "1", "old.css": "1", "gone/a": "1", "turns": "1"}, {"l": "old.css"})
+    )
+    written, removed = deploy(root, pack(tmp_path / "two", {"index.html": "2", "turns/b": "2", "l": "2"}, {}))
+    assert removed == ["gone", "old.css"]
+    assert set(written) == {"index.html", "turns", "turns/b", "l"}
+    assert sorted(path.name for path in root.rglob("*")) == ["b", "index.html", "l", "turns"]
+    # A container mounts it: another folder in its place would be served by nobody.
+    assert root.stat().st_ino == before
+
+
+@KINDS
+def test_a_change_by_hand_is_undone(root: Path, tmp_path: Path, pack: Pack) -> None:
+    source = pack(tmp_path / "source", {"index.html": "one", "other.html": "two"}, {})
+    deploy(root, source)
+    times = (root / "index.html").stat().st_mtime
+    (root / "index.html").write_text("bad")
+    os.utime(root / "index.html", (times, times))
+    (root / "other.html").chmod(0o666)
+    (root / ".slipway-new-cut").write_text("half")
+    assert deploy(root, source) == (["index.html", "other.html"], [".slipway-new-cut"])
+    assert (root / "index.html").read_text() == "one"
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "/etc/passwd"},
+        {"a": "../outside"},
+        {"deep/er/a": "../../../outside"},
+        {"a": "a"},
+        # Inside by its letters, outside by what they lead to.
+        {"x/y/z/d": "../../../top", "e": "x/y/z/d/../.."},
+        {"a": "b", "b": "/"},
+    ],
+    ids=["absolute", "up", "up from below", "no end", "by another", "two steps"],
+)
+def test_links_that_lead_out_are_refused(root: Path, tmp_path: Path, pack: Pack, links: dict[str, str]) -> None:
+    """And nothing of the content is deployed: what was served before goes on."""
+    source = pack(tmp_path / "source", {"index.html": "new", "top/f": "", "x/y/z/f": ""}, links)
+    (root / "index.html").write_text("old")
+    with pytest.raises(ContentError, match="symbolic links lead out of it") as caught:
+        deploy(root, source)
+    assert any(f"{path} -> {target}" in str(caught.value) for path, target in links.items())
+    assert [path.name for path in root.iterdir()] == ["index.html"]
+    assert (root / "index.html").read_text() == "old"
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "links", [{"more/up": "../index.html"}, {"here": "."}, {"none": "missing"}, {"d/e": "..", "f": "d/e/index.html"}]
+)
+def test_links_that_stay_inside_are_kept(root: Path, tmp_path: Path, pack: Pack, links: dict[str, str]) -> None:
+    source = pack(tmp_path / "source", {"index.html": "new"}, links)
+    deploy(root, source)
+    assert {name: str((root / name).readlink()) for name in links} == links
+    assert deploy(root, source) == ([], [])
+
+
+def test_nothing_is_written_through_a_link_of_before(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "page").write_text("same")
+    (root / "sub").symlink_to(outside)
+    deploy(root, as_folder(tmp_path / "source", {"sub/page": "same", "sub/other": "new"}, {}))
+    assert sorted(path.name for path in outside.iterdir()) == ["page"]
+    assert sorted(path.name for path in (root / "sub").iterdir()) == ["other", "page"]
+    assert not (root / "sub").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil"])
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(ContentError, match="lies outside"), reading(None, str(path)):
+        pass
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "archive"
+    entry = tarfile.TarInfo("device")
+    entry.type = kind
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(entry)
+    with pytest.raises(ContentError, match="device is neither"), reading(None, str(path)):
+        pass
+
+
+def test_a_hard_link_is_a_file_of_its_own(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w") as archive:
+        first, second = tarfile.TarInfo("first"), tarfile.TarInfo("second")
+        first.size, second.type, second.linkname = 3, tarfile.LNKTYPE, "first"
+        archive.addfile(first, io.BytesIO(b"one"))
+        archive.addfile(second)
+    deploy(root, {"folder": None, "archive": str(path)})
+    assert (root / "second").read_text() == "one"
+    assert (root / "second").stat().st_nlink == 1
+
+
+def test_what_is_no_archive_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("<html>")
+    with pytest.raises(ContentError, match="no archive that can be read"), reading(None, str(path)):
+        pass
+
+
+def test_what_is_excluded_is_left_out(root: Path, tmp_path: Path) -> None:
+    """A submodule has a file of that name, deeper down."""
+    files = {"index.html": "one", ".git/config": "", "module/.git": "gitdir: x", "module/page.html": "two"}
+    deploy(root, as_folder(tmp_path / "source", files, {}), exclude=[".git"])
+    assert sorted(path.name for path in root.rglob("*")) == ["index.html", "module", "page.html"]

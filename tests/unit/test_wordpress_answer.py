@@ -1,0 +1,111 @@
+"""What a run says of a WordPress site, by what its program answers: real runs of the tasks on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.repository import ROOT
+
+TASKS = ROOT / "roles" / "php_fpm_wordpress" / "tasks" / "site.yml"
+CHANGES = json.dumps({"changed": True, "changes": ["siteurl 'a' -> 'b'"], "notes": ["WordPress 7.1.3 is newer"]})
+NOTHING = json.dumps({"changed": False, "changes": [], "notes": []})
+ERROR = json.dumps({"error": "the wanted state has an unknown key: x"})
+
+
+def run(
+    tmp_path: Path, *arguments: str, program: str, folder: str = "/", programs_change: bool = False
+) -> tuple[int, str]:
+    """Run the tasks with this shell program in place of the site's; return the exit code and the output."""
+    site = {"name": "blog", "root": "/none", "url": "https://blog.example.test", "title": "Blog", "admin": {}}
+    variables: dict[str, Any] = {
+        "site": site,
+        "php_fpm_wordpress_version": "7.1",
+        "php_fpm_wordpress_checksum": "sha256:00",
+        "php_fpm_wordpress_update_password": "on_create",
+        "php_fpm_wordpress_language_packs": {},
+        "__php_fpm_wordpress_share": "/none",
+        "__php_fpm_wordpress_archive": "none",
+        "__php_fpm_wordpress_workdir": folder,
+        "__php_fpm_wordpress_config": str(tmp_path / "wp-config.php"),
+        "__php_fpm_wordpress_programs": {"changed": programs_change},
+        "__php_fpm_wordpress_state_argv": ["sh", "-c", program],
+    }
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": variables,
+            "tasks": [{"ansible.builtin.include_tasks": str(TASKS)}],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "400"}
+    environment.pop("ANSIBLE_STRATEGY", None)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), str(tmp_path / "play.yml"), *arguments]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # The output breaks long lines, and doubles quotes where it has to quote.
+    return done.returncode, " ".join((done.stdout + done.stderr).split()).replace("''", "'")
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
+def test_changes_and_what_stays_are_said(tmp_path: Path, check: list[str]) -> None:
+    code, output = run(tmp_path, *check, program=f"cat >/dev/null; cat <<'END'\n{CHANGES}\nEND")
+    assert code == 0, output
+    assert "siteurl 'a' -> 'b'; WordPress 7.1.3 is newer" in output
+    assert "changed=1" in output
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
+def test_no_change_is_none(tmp_path: Path, check: list[str]) -> None:
+    code, output = run(tmp_path, *check, program=f"cat >/dev/null; echo '{NOTHING}'")
+    assert (code, "changed=0" in output, "as wanted" in output) == (0, True, True), output
+
+
+def test_check_mode_says_that_a_site_would_be_installed(tmp_path: Path) -> None:
+    """Nothing of it is there, not even the folder that it is called from."""
+    code, output = run(tmp_path, "--check", program="exit 1", folder="/none/at/all")
+    assert code == 0, output
+    assert "blog: WordPress 7.1 would be installed" in output
+    assert "changed=1" in output
+
+
+def test_check_mode_says_why_it_shows_nothing(tmp_path: Path) -> None:
+    (tmp_path / "wp-config.php").touch()
+    code, output = run(tmp_path, "--check", program="echo 'service \"php-blog-1\" is not running' >&2; exit 1")
+    assert code == 0, output
+    assert "blog: what would change in WordPress can't be shown: service" in output
+    assert "changed=1" in output
+
+
+def test_check_mode_believes_no_older_program(tmp_path: Path) -> None:
+    """It may refuse what a newer one is told."""
+    (tmp_path / "wp-config.php").touch()
+    refuses = f"cat >/dev/null; echo '{ERROR}'; exit 1"
+    code, output = run(tmp_path, "--check", program=refuses, programs_change=True)
+    assert code == 0, output
+    assert "can't be shown: the wanted state has an unknown key" in output
+    code, output = run(tmp_path, "--check", program=refuses)
+    assert code != 0
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (f"cat >/dev/null; echo '{ERROR}'; exit 1", "blog: the wanted state has an unknown key: x"),
+        ("echo first >&2; echo last >&2; exit 1", "blog: last"),
+        ("exit 1", "blog: "),
+    ],
+    ids=["an answer", "no answer", "nothing"],
+)
+def test_a_run_fails_and_says_why(tmp_path: Path, program: str, why: str) -> None:
+    code, output = run(tmp_path, program=program)
+    assert code != 0
+    assert why in output
