@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.acceptance.waiting import wait_until
-from tests.rendered import FEW, HOSTS, Host, marks
+from tests.rendered import FEW, HOSTS, Host, Platform, marks
 from tests.serving import Served, serving
 
 BLOG, JOURNAL, DOCS, MANUAL = (f"{name}.example.test" for name in ("blog", "journal", "docs", "manual"))
@@ -22,7 +22,12 @@ def hosts(which: Callable[[Host], bool]) -> list[object]:
     return [pytest.param(host, id=host.name, marks=marks(host)) for host in HOSTS if which(host)]
 
 
-@pytest.fixture(scope="module", params=hosts(lambda host: not host.files and not host.away))
+def differs(host: Host) -> bool:
+    """Tell whether a host has a provider, a family or a release of nginx that none before it has."""
+    return host in FEW or (host.platform, host.provider) == (Platform("Debian 12", "systemd"), "native")
+
+
+@pytest.fixture(scope="module", params=hosts(differs))
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     with serving(request.param) as made:
         yield made

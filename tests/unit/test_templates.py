@@ -207,7 +207,8 @@ def _nginx(stage: Stage, host: Host) -> list[str]:
         if path.suffix in (".conf", ".inc"):
             # Names of the stack's network are unknown here, and so are the host's users.
             changes = [(r"(server|proxy_pass http://)\s*[a-z][\w.-]*:\d+", r"\1 127.0.0.1:1")]
-            stage.turn(path, (r"/dev/std(out|err)", "/dev/null"), plain("user"), plain("pid"), *changes)
+            changes += [(r"/dev/std(out|err)", "/dev/null"), (r"(_temp_path) \S+/", r"\1 /tmp/")]
+            stage.turn(path, plain("user"), plain("pid"), *changes)
     return [
         line
         for path in stage.files(r".*/nginx\.conf")
@@ -372,11 +373,12 @@ def _vsftpd(stage: Stage, host: Host) -> list[str]:
     return lines
 
 
-@check("compose", r"opt/slipway/stack/(compose\.yml|compose\.d/[^/]*\.yml)", compose)
+@check("compose", r"(away/)?opt/slipway/stack/(compose\.yml|compose\.d/[^/]*\.yml)", compose)
 def _compose(stage: Stage, host: Host) -> list[str]:
     docker = program(host, "docker")
-    folder = stage.outside / "opt/slipway/stack"
-    files = [word for path in stage.files(CHECKS["compose"].pattern) for word in ("-f", stage.path(path))]
+    paths = stage.files(CHECKS["compose"].pattern)
+    folder = next(path.parent for path in paths if path.name == "compose.yml")
+    files = [word for path in paths for word in ("-f", stage.path(path))]
     done = stage.parsers.run(
         docker, "compose", "--project-directory", stage.path(folder), *files, "config", "--format", "json"
     )
@@ -423,7 +425,9 @@ def _dockerfile(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
             if not re.fullmatch(INSTRUCTIONS, word):
                 lines.append(f"{path.parent.parent.name}/Dockerfile: {instruction!r} is no instruction")
             if word == "RUN":
-                faults = shell_faults(f"#!/bin/sh\n{rest}\n")
+                # What a build mounts, shellcheck can't look at.
+                command = re.sub(r"^(--[a-z]+=\S+ )+(\. /run/\S+ && )?", "", rest)
+                faults = shell_faults(f"#!/bin/sh\n{command}\n")
                 lines += [f"{path.parent.parent.name}/Dockerfile: {fault}" for fault in faults]
     return lines
 
@@ -466,10 +470,10 @@ def _json(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     return lines
 
 
-@check("hosts", r"etc/(hosts|cloud/templates/hosts\..*)", lambda host: native(host) and wordpress(host))
+@check("hosts", r"etc/(hosts|cloud/templates/hosts\..*)", native)
 def _hosts(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     lines = [line for path in stage.files(CHECKS["hosts"].pattern) for line in path.read_text().splitlines()]
-    return [f"hosts: {line!r}" for line in lines if not re.fullmatch(r"127\.0\.0\.1 [a-z0-9.-]+", line)]
+    return [f"hosts: {line!r}" for line in lines if not re.fullmatch(r"(127\.0\.0\.1 [a-z0-9.-]+)?", line)]
 
 
 # Files of lines with a fixed number of fields.
