@@ -259,7 +259,9 @@ def test_a_port_that_is_taken_is_refused(listener: int, tmp_path: Path) -> None:
 def container(machine: Machine) -> Iterator[str]:
     """Publish a port of the target by a container that Slipway did not make."""
     image = machine.run("docker ps --filter name=slipway-nginx-1 --format '{{.Image}}'").strip()
-    machine.run(f"docker run --detach --name somebodys --publish {PORT}:80 --entrypoint sleep {image} 600")
+    # The image says whose it is, and a container of it would be taken for the stack's.
+    mark = "--label com.docker.compose.project=somebodys"
+    machine.run(f"docker run --detach --name somebodys {mark} --publish {PORT}:80 --entrypoint sleep {image} 600")
     yield "somebodys"
     machine.run("docker rm --force somebodys")
 
