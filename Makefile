@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast verify vm-test molecule mutations lint docs parsers lock
+.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -56,8 +56,12 @@ down: venv ## Remove the target and all else the lab made on this machine
 
 test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab's target (made first if there is none)
 	$(bin)/python -m lab status --quiet || $(MAKE) up
-	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) $(ARGS)
+	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
 	$(bin)/python -m pytest tests/acceptance --writes $(ARGS)
+
+test-full: test ## As test, then the files for every platform, and each role alone on every platform of the lab; hours
+	$(bin)/python -m pytest tests/unit -n $(WORKERS) -m platforms
+	$(MAKE) molecule PLATFORM=all
 
 test-fast: venv ## What needs no target, on one platform of each kind: plugins, templates, specifications
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
