@@ -14,20 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.repository import ROOT
+from tests.unit.one_host import SITE, SSH
 
 MATRIX = ROOT / "tests/matrix.json"
 TLS = "tests/acceptance/test_tls.py"
 LEFT_OUT = "some tests were left out"
-SSH = {"name": "vm1", "host": "192.0.2.7", "port": 22, "user": "operator", "private_key": "", "known_hosts": ""}
-SITE = {
-    "name": "blog",
-    "type": "wordpress",
-    "domain": "blog.example.test",
-    "url": "https://blog.example.test",
-    "address": "192.0.2.7",
-    "port": 443,
-    "host": "vm1",
-}
 
 
 def verdict(tmp_path: Path, arguments: list[str]) -> str:

@@ -18,6 +18,7 @@ from tests.rendered import FEW, OTHERS, Rendered
 from tests.rendered import SECRETS as AWKWARD_SECRETS
 from tests.repository import ROOT
 from tests.secrecy import HIDDEN, Secrets
+from tests.unit.one_host import SITE, SSH
 
 # As they are made, and as people and password managers make them.
 MADE = "q7XvN2LrT8wZpK4hB9sDfG3mYc6JtE1u"
@@ -185,17 +186,6 @@ from tests.acceptance.summary import read
 
 raise RuntimeError(f"broken with {[one.secrets() for one in read(pytest.path)]}")
 """
-
-SSH = {"name": "vm1", "host": "192.0.2.7", "port": 22, "user": "operator", "private_key": "", "known_hosts": ""}
-SITE = {
-    "name": "blog",
-    "type": "wordpress",
-    "domain": "blog.example.test",
-    "url": "https://blog.example.test",
-    "address": "192.0.2.7",
-    "port": 443,
-    "host": "vm1",
-}
 
 
 @dataclass
