@@ -5,7 +5,7 @@
 
 Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
 gets one of its own, and so does the one after a failure; with ``--fresh`` each does. With ``--jobs 2`` two targets are
-worked on at a time. What is left out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in
+worked on at a time; where there is but one, its scenarios are divided between two. What is left out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in
 .slipway/molecule/.
 """
 
@@ -66,12 +66,16 @@ _MISSING = re.compile(r"Executed: Missing")
 
 @dataclass
 class Job:
-    """One scenario on one platform. ``seconds`` are by step; ``failed`` names the step that failed."""
+    """One scenario on one platform. ``seconds`` are by step; ``failed`` names the step that failed.
+
+    ``lane`` tells targets of one provider and platform apart: nothing for the first, then 2, 3, ...
+    """
 
     scenario: str
     platform: str
     seconds: dict[str, float] = field(default_factory=dict)
     failed: str = ""
+    lane: str = ""
 
     @property
     def role(self) -> str:
@@ -86,7 +90,7 @@ class Job:
     @property
     def target(self) -> str:
         """Return the name of its target, as molecule/shared/vars/scenario.yml makes it."""
-        return f"molecule-{self.provider}-{self.platform}"
+        return f"molecule-{self.provider}{self.lane}-{self.platform}"
 
     @property
     def log(self) -> Path:
@@ -140,6 +144,25 @@ def plan(
             else:
                 jobs.append(Job(scenario, platform))
     return jobs, left_out
+
+
+def divide(jobs: Sequence[Job], lanes: int) -> list[list[Job]]:
+    """Return the scenarios by target: of one provider and platform, or a part of those if there are fewer than lanes.
+
+    The parts are of one length, and keep the order.
+    """
+    ordered = sorted(jobs, key=lambda job: job.target)
+    groups = [list(group) for _, group in groupby(ordered, key=lambda job: job.target)]
+    parts = max(1, lanes // max(1, len(groups)))
+    result = []
+    for group in groups:
+        size = -(-len(group) // parts)
+        for number, start in enumerate(range(0, len(group), size), 1):
+            part = group[start : start + size]
+            for job in part:
+                job.lane = str(number) if number > 1 else ""
+            result.append(part)
+    return result
 
 
 def step_of(name: str, before: str) -> str:
@@ -248,6 +271,7 @@ def run(job: Job, last: bool = False) -> None:
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "MOLECULE_PLATFORM": job.platform,
+        "MOLECULE_LANE": job.lane,
         "MOLECULE_EPHEMERAL_DIRECTORY": str(ephemeral),
         "MOLECULE_COMMAND_BORDERS": "false",
         "PY_COLORS": "0",
@@ -369,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not jobs:
         parser.error("nothing is left to run:\n" + omissions(left_out))
-    groups = [list(group) for _, group in groupby(sorted(jobs, key=lambda job: job.target), key=lambda job: job.target)]
+    groups = divide(jobs, given.jobs)
     began = time.monotonic()
     stopped = threading.Event()
     with ThreadPoolExecutor(given.jobs) as pool:

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "")
 ROLE = SCENARIO.removesuffix("_compose")
 PROVIDER = "compose" if SCENARIO.endswith("_compose") else "native"
+LANE = os.environ.get("MOLECULE_LANE", "")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,7 +63,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         private_key=variables["ansible_ssh_private_key_file"],
         known_hosts=options["UserKnownHostsFile"],
     )
-    state = ROOT / ".slipway" / "molecule" / f"molecule-{PROVIDER}-{request.param}"
+    state = ROOT / ".slipway" / "molecule" / f"molecule-{PROVIDER}{LANE}-{request.param}"
     summary = Summary(state, (), {}, state / "ca" / "ca.crt", ssh, {}, state / "secrets", PROVIDER)
     target = Machine(summary)
     yield target

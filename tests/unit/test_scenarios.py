@@ -37,6 +37,23 @@ def test_everything_is_run_or_left_out_with_a_reason() -> None:
     assert ("redis_cache_compose", "debian12-systemd") in {(name, platform) for name, platform, _ in left_out}
 
 
+def test_a_single_target_s_scenarios_are_divided_between_the_lanes() -> None:
+    jobs, _ = scenarios.plan([], ["debian13-systemd"], "native")
+    first, second = scenarios.divide(jobs, 2)
+    assert [job.scenario for job in first + second] == [job.scenario for job in jobs]
+    assert abs(len(first) - len(second)) <= 1
+    assert {job.target for job in first} == {"molecule-native-debian13-systemd"}
+    assert {job.target for job in second} == {"molecule-native2-debian13-systemd"}
+
+
+def test_targets_of_their_own_are_not_divided() -> None:
+    jobs, _ = scenarios.plan(["redis_cache"], ["debian13-systemd"])
+    assert [[job.scenario for job in group] for group in scenarios.divide(jobs, 2)] == [
+        ["redis_cache_compose"],
+        ["redis_cache"],
+    ]
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(LabError, match="no scenario of nobody"):
         scenarios.plan(["nobody"], ["debian13-systemd"])
