@@ -5,8 +5,8 @@
 
 Scenarios of one provider and platform share a target, one after the other, in the order of what they need; ``site``
 gets one of its own, and so does the one after a failure; with ``--fresh`` each does. With ``--jobs 2`` two targets are
-worked on at a time; where there is but one, its scenarios are divided between two. What is left out is printed with its reason. The exit code is 1 if a scenario fails. Logs lie in
-.slipway/molecule/.
+worked on at a time; where there is but one, its scenarios are divided between two. What is left out is printed with its
+reason. The exit code is 1 if a scenario fails. Logs lie in .slipway/molecule/.
 """
 
 from __future__ import annotations

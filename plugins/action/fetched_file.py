@@ -66,9 +66,9 @@ def local_path(url: str) -> str | None:
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown."""
+    """Return a URL as it may be shown: without a login, and without a query, which may be a signature."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="..." if parts.query else ""))
 
 
 def local_fault(path: str, checksum: str) -> str:
@@ -100,7 +100,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         given = self._task.args
         if not _URL.fullmatch(given["url"]):
             allowed = "an http:// or https:// URL, or file:///path on the controller"
-            raise AnsibleActionFail(f"{given['subject']}: {given['url']!r} is not allowed; give {allowed}")
+            raise AnsibleActionFail(
+                f"{given['subject']}: {without_password(given['url'])!r} is not allowed; give {allowed}"
+            )
         if not _CHECKSUM.fullmatch(given["checksum"]):
             raise AnsibleActionFail(
                 f"{given['subject']}: the checksum {given['checksum']!r} is not allowed; give sha256:<hex digits>"

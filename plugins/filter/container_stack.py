@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import ipaddress
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ description:
   - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
   - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
   - C(container_stack_outdated_networks) names the networks that have other settings than they should.
+  - C(container_stack_subnet_errors) tells which of their subnets can't be had.
   - C(container_stack_leftovers) tells which files of a declaration of before are left.
 """
 
@@ -159,6 +161,44 @@ def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[st
     return result
 
 
+def subnet_errors(
+    wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any]], project: str, addresses: list[str]
+) -> list[str]:
+    """Return a line for each subnet that is none, or that the host or another network has already.
+
+    ``wanted`` is as for :func:`outdated_networks`; ``inspected`` is what the Engine says of all networks; ``addresses``
+    are the host's. Addresses of networks that are there are the host's as well, and no reason to refuse those.
+    """
+    own = {f"{project}_{name}" for name in wanted}
+    taken: list[tuple[str, Any]] = []
+    engine: list[Any] = []
+    for network in inspected:
+        for config in network["IPAM"]["Config"] or []:
+            subnet = ipaddress.ip_network(config["Subnet"])
+            engine.append(subnet)
+            if network["Name"] not in own:
+                taken.append((f"the network {network['Name']}", subnet))
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        if not any(address in subnet for subnet in engine):
+            taken.append(("the host's address", ipaddress.ip_network(address)))
+    errors = []
+    for name, network in wanted.items():
+        for text in network["subnets"]:
+            try:
+                subnet = ipaddress.ip_network(text)
+            except ValueError as error:
+                errors.append(f"subnet of {name}: {error}")
+                continue
+            errors += [
+                f"subnet of {name}: {text} overlaps with {what} {other}"
+                for what, other in taken
+                if other.version == subnet.version and other.overlaps(subnet)
+            ]
+            taken.append((f"that of {name},", subnet))
+    return errors
+
+
 def leftovers(present: list[str], declaration: dict[str, Any], stack_dir: str) -> list[str]:
     """Return those of the files in the service's folder and among the secrets that its declaration names no more.
 
@@ -184,5 +224,6 @@ class FilterModule:
             "container_stack_image_tag": image_tag,
             "container_stack_fragment": fragment,
             "container_stack_outdated_networks": outdated_networks,
+            "container_stack_subnet_errors": subnet_errors,
             "container_stack_leftovers": leftovers,
         }

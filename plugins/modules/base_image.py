@@ -328,8 +328,7 @@ def checksum(files: dict[str, bytes], detectors: list[str]) -> str:
     """
     counted = {name: data for name, data in files.items() if not name.startswith("auth.conf.d/")}
     if detectors:
-        hidden = [line for line in counted["apt.conf"].splitlines() if not re.match(rb"Acquire::https?::Proxy::", line)]
-        counted["apt.conf"] = b"\n".join(hidden)
+        counted["apt.conf"] = _without_proxies(counted["apt.conf"])
     authorities = sorted(path for path in _AUTHORITIES.rglob("*") if path.is_file()) if _AUTHORITIES.is_dir() else []
     counted |= {str(path): path.read_bytes() for path in authorities}
     digests = {
@@ -340,14 +339,22 @@ def checksum(files: dict[str, bytes], detectors: list[str]) -> str:
     return hashlib.sha256(json.dumps([digests, detectors], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def written(folder: Path, files: dict[str, bytes], check: bool) -> bool:
+def _without_proxies(options: bytes) -> bytes:
+    """Return the options without what a program that finds proxies answered."""
+    return b"\n".join(line for line in options.splitlines() if not re.match(rb"Acquire::https?::Proxy::", line))
+
+
+def written(folder: Path, files: dict[str, bytes], detectors: list[str], check: bool) -> bool:
     """Bring the folder to hold these files alone; tell whether that changes anything.
 
-    All can read them, because apt does so as a user of its own in a build; the folder above is closed to others.
+    What programs that find proxies answer, which may be another answer each time, is written and is no change. All can
+    read the files, because apt does so as a user of its own in a build; the folder above is closed to others.
     """
     present = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     differing = [name for name, data in files.items() if name not in present or present[name].read_bytes() != data]
     leftover = [path for name, path in present.items() if name not in files]
+    answers = [name for name in differing if name == "apt.conf" and name in present and detectors]
+    same = [name for name in answers if _without_proxies(present[name].read_bytes()) == _without_proxies(files[name])]
     if not check:
         folder.parent.mkdir(exist_ok=True)
         folder.parent.chmod(0o700)
@@ -361,7 +368,7 @@ def written(folder: Path, files: dict[str, bytes], check: bool) -> bool:
             path.write_bytes(files[name])
             path.parent.chmod(0o755)
             path.chmod(0o644)
-    return bool(differing or leftover)
+    return bool(set(differing) - set(same) or leftover)
 
 
 def work_folder() -> Path:
@@ -449,7 +456,7 @@ def run(module: AnsibleModule) -> None:
     files = for_apt(stanzas, options, environment()) if apt else for_apk(environment())
     image = f"{given['name']}:{given['tag']}-{checksum(files, detectors)}"
     folder = Path(given["folder"])
-    changed = written(folder, files, module.check_mode)
+    changed = written(folder, files, detectors, module.check_mode)
     docker = module.get_bin_path("docker")
     if docker and module.run_command([docker, "image", "inspect", image])[0] == 0:
         module.exit_json(changed=changed, image=image)

@@ -17,7 +17,8 @@ short_description: Tells what a host serves already
 description:
   - Looks for servers that somebody else installed, by the programs that run, and by what they left on the disk - sites,
     pools, databases, keys of a cache, configuration that isn't the package's any more.
-  - A package that is installed, doesn't run and was never configured is nothing to keep.
+  - A package that is installed, doesn't run and was never configured is nothing to keep. Programs in containers are
+    nobody's packages.
 options:
   kinds:
     description: What to look for.
@@ -73,13 +74,23 @@ _EMPTY = 256  # bytes; a snapshot without a key has about 90
 
 
 def running(proc: Path) -> set[str]:
-    """Return the names of the programs that run, as the kernel has them."""
+    """Return the names of the programs that run on the host itself, as the kernel has them.
+
+    Those in containers have process numbers of their own (pid_namespaces(7)), unlike this process.
+    """
+    host = _numbers(proc / "self")
     found = set()
-    for file in proc.glob("[0-9]*/comm"):
+    for process in proc.glob("[0-9]*"):
         # Processes end meanwhile.
         with suppress(OSError):
-            found.add(file.read_text(encoding="utf-8", errors="replace").strip())
+            if _numbers(process) == host:
+                found.add((process / "comm").read_text(encoding="utf-8", errors="replace").strip())
     return found
+
+
+def _numbers(process: Path) -> str:
+    """Return the namespace that a process has its number in. Raises OSError."""
+    return str((process / "ns/pid").readlink())
 
 
 def _packaged(root: Path) -> dict[str, str]:

@@ -139,7 +139,9 @@ def main() -> None:
         known = connections(proc)
         mine = own_connection(proc, os.getpid(), known)
         if module.params["state"] == "free":
-            release(FILE, module.params["owner"])
+            # A run in check mode took none.
+            if not module.check_mode:
+                release(FILE, module.params["owner"])
             module.exit_json(changed=False, owner="")
         # The lock is no part of what the host is: taking it changes nothing.
         owner = "" if module.check_mode else take(FILE, module.params["owner"], mine, known)

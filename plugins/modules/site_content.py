@@ -44,9 +44,10 @@ options:
     description: An archive with the content, C(.zip) or C(.tar), packed by gzip, bzip2 or xz or not at all.
     type: path
   keep:
-    description: In place of a content, the paths below the web root that may stay; everything else is removed.
-    type: list
-    elements: str
+    description:
+      - In place of a content, the paths below the web root that may stay, each with its kind - C(file), C(folder) or
+        C(link); everything else is removed.
+    type: dict
 author: the Slipway authors
 """
 
@@ -58,10 +59,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-paths:
-  description: Paths of the content, relative to its top, folders included.
-  type: list
-  elements: str
+kinds:
+  description: Paths of the content, relative to its top, folders included, each with its kind.
+  type: dict
   returned: if there is a content
 """
 
@@ -276,14 +276,21 @@ def differing(root: Path, content: Content) -> list[str]:
     return sorted(found)
 
 
-def strangers(root: Path, keep: set[str]) -> list[str]:
-    """Return the paths below the web root that are not in ``keep``; of a folder that goes, only its own."""
+def _kind(item: os.DirEntry[str]) -> str:
+    return "link" if item.is_symlink() else "folder" if item.is_dir() else "file"
+
+
+def strangers(root: Path, keep: dict[str, str]) -> list[str]:
+    """Return the paths below the web root that are not in ``keep`` or of another kind there.
+
+    Of a folder that goes, only its own.
+    """
     found: list[str] = []
 
     def visit(folder: Path, prefix: str) -> None:
         for item in sorted(os.scandir(folder), key=lambda item: item.name):
             path = prefix + item.name
-            if path not in keep:
+            if keep.get(path) != _kind(item):
                 found.append(path)
             elif item.is_dir(follow_symlinks=False):
                 visit(Path(item.path), f"{path}/")
@@ -333,7 +340,7 @@ def main() -> None:
             "folder": {"type": "path"},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "archive": {"type": "path"},
-            "keep": {"type": "list", "elements": "str"},
+            "keep": {"type": "dict"},
         },
         required_one_of=[("folder", "archive", "keep")],
         mutually_exclusive=[("folder", "archive", "keep")],
@@ -346,15 +353,15 @@ def main() -> None:
     try:
         if given["keep"] is None:
             with reading(given["folder"], given["archive"], given["exclude"]) as content:
-                result["paths"] = sorted(content)
+                result["kinds"] = {path: content[path].kind for path in sorted(content)}
                 if root:
                     todo = differing(root, content)
                     changes += [f"write {path}" for path in todo]
                     for path in todo if not module.check_mode else ():
                         write(root, path, content[path])
-            keep = set(content)
+            keep = {path: entry.kind for path, entry in content.items()}
         else:
-            keep = set(given["keep"])
+            keep = given["keep"]
         if root:
             gone = strangers(root, keep)
             changes += [f"remove {path}" for path in gone]

@@ -394,3 +394,16 @@ def test_a_run_that_waited_long_enough_ends_with_one_line(pair: Pair) -> None:
     assert pair.log.read_text().split() == ["begin"]
     pair.go_on()
     assert first.wait(60) == 0
+
+
+def test_filters_and_tests_are_loaded_before_the_first_fork() -> None:
+    """In a process of its own, since this one has loaded them already."""
+    program = (
+        "from ansible.plugins.loader import filter_loader, test_loader\n"
+        "from plugins.callback.slipway import CallbackModule\n"
+        "loaders = [filter_loader, test_loader]\n"
+        "assert not any(loader._cached_non_collection_wrappers for loader in loaders)\n"
+        "CallbackModule().v2_playbook_on_start(None)\n"
+        "assert all(loader._cached_non_collection_wrappers for loader in loaders)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.container_stack import fragment, image_tag, leftovers, outdated_networks
+from plugins.filter.container_stack import fragment, image_tag, leftovers, outdated_networks, subnet_errors
 from tests.repository import ROOT
 
 BASE = "slipway.invalid/base:trixie"
@@ -162,6 +162,32 @@ def test_a_network_with_other_settings_is_made_again(
 ) -> None:
     inspected = [present] if present else []
     assert outdated_networks({"frontend": wanted, "gone": wanted}, inspected, "slipway") == ["frontend"] * outdated
+
+
+@pytest.mark.parametrize(
+    ("subnets", "errors"),
+    [
+        ([], []),
+        (["10.99.1.0/24", "fd53::/64"], []),
+        # Its own of now may be kept.
+        (["172.18.0.0/16"], []),
+        (["172.20.3.0/24"], ["subnet of frontend: 172.20.3.0/24 overlaps with the network shop 172.20.0.0/16"]),
+        (["192.0.2.0/24"], ["subnet of frontend: 192.0.2.0/24 overlaps with the host's address 192.0.2.7/32"]),
+        (["10.99.1.7/24"], ["subnet of frontend: 10.99.1.7/24 has host bits set"]),
+    ],
+)
+def test_a_subnet_that_cannot_be_had_is_told(subnets: list[str], errors: list[str]) -> None:
+    inspected = [found(), {**found(("172.20.0.0/16",)), "Name": "shop"}]
+    addresses = ["192.0.2.7", "172.18.0.1", "172.20.0.1", "2001:db8::7"]
+    wanted = {"frontend": WANTED | {"subnets": subnets}}
+    assert subnet_errors(wanted, inspected, "slipway", addresses) == errors
+
+
+def test_two_networks_of_ours_have_two_subnets() -> None:
+    wanted = {name: WANTED | {"subnets": ["10.99.0.0/16"]} for name in ("frontend", "backend")}
+    assert subnet_errors(wanted, [], "slipway", []) == [
+        "subnet of backend: 10.99.0.0/16 overlaps with that of frontend, 10.99.0.0/16"
+    ]
 
 
 def test_what_the_declaration_names_no_more_is_left_over() -> None:

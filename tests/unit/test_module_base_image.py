@@ -309,27 +309,35 @@ class TestChecksum:
 class TestFolder:
     def test_has_what_a_build_needs_and_nothing_else(self, tmp_path: Path) -> None:
         folder = tmp_path / "archive/files"
-        assert written(folder, {"a": b"1", "keys/b": b"2"}, check=False)
-        assert not written(folder, {"a": b"1", "keys/b": b"2"}, check=False)
-        assert written(folder, {"a": b"3"}, check=False)
+        assert written(folder, {"a": b"1", "keys/b": b"2"}, [], check=False)
+        assert not written(folder, {"a": b"1", "keys/b": b"2"}, [], check=False)
+        assert written(folder, {"a": b"3"}, [], check=False)
         assert [path.name for path in folder.rglob("*") if path.is_file()] == ["a"]
         assert (folder / "a").read_bytes() == b"3"
 
+    def test_another_answer_of_a_program_is_written_and_no_change(self, tmp_path: Path) -> None:
+        one, other = (b'A "b";\nAcquire::http::Proxy::x "http://' + name + b'/";\n' for name in (b"a", b"b"))
+        detectors = ["Acquire::http::Proxy-Auto-Detect /usr/bin/found"]
+        assert written(tmp_path / "archive", {"apt.conf": one}, detectors, check=False)
+        assert not written(tmp_path / "archive", {"apt.conf": other}, detectors, check=False)
+        assert (tmp_path / "archive/apt.conf").read_bytes() == other
+        assert written(tmp_path / "archive", {"apt.conf": other + b'C "d";\n'}, detectors, check=False)
+
     def test_is_closed_to_others(self, tmp_path: Path) -> None:
-        written(tmp_path / "archive/files", {"auth.conf.d/own.conf": b"password"}, check=False)
+        written(tmp_path / "archive/files", {"auth.conf.d/own.conf": b"password"}, [], check=False)
         assert (tmp_path / "archive").stat().st_mode & 0o777 == 0o700
 
     def test_is_read_by_every_user_of_a_build(self, tmp_path: Path) -> None:
         previous = os.umask(0o077)
         try:
-            written(tmp_path / "archive/files", {"keys/own.gpg": b"key"}, check=False)
+            written(tmp_path / "archive/files", {"keys/own.gpg": b"key"}, [], check=False)
         finally:
             os.umask(previous)
         modes = [path.stat().st_mode & 0o755 for path in (tmp_path / "archive").rglob("*")]
         assert sorted(modes) == [0o644, 0o755, 0o755]
 
     def test_is_only_looked_at_in_check_mode(self, tmp_path: Path) -> None:
-        assert written(tmp_path / "archive", {"a": b"1"}, check=True)
+        assert written(tmp_path / "archive", {"a": b"1"}, [], check=True)
         assert not (tmp_path / "archive").exists()
 
 

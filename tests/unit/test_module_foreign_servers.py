@@ -92,5 +92,22 @@ def test_a_cache_that_holds_data_is_told(tmp_path: Path) -> None:
     assert left(tmp_path, "cache") == ["/var/lib/redis holds data"]
 
 
+def process(proc: Path, number: int, name: str, namespace: str) -> None:
+    """Note a process as the kernel does."""
+    write(proc, f"{number}/comm", f"{name}\n")
+    (proc / str(number) / "ns").mkdir()
+    (proc / str(number) / "ns/pid").symlink_to(f"pid:[{namespace}]")
+
+
+def test_a_program_in_a_container_is_not_the_host_s(tmp_path: Path) -> None:
+    process(tmp_path, 1, "systemd", "4026531836")
+    (tmp_path / "self").symlink_to("1")
+    process(tmp_path, 700, "nginx", "4026531836")
+    process(tmp_path, 900, "redis-server", "4026532900")
+    # One that ended meanwhile.
+    (tmp_path / "901").mkdir()
+    assert running(tmp_path) == {"systemd", "nginx"}
+
+
 def test_it_sees_a_program_of_this_machine() -> None:
     assert Path(f"/proc/{os.getpid()}/comm").read_text().strip() in running(Path("/proc"))

@@ -60,7 +60,7 @@ def deploy(root: Path, source: dict[str, str | None], exclude: list[str] | None 
         todo = differing(root, content)
         for path in todo:
             write(root, path, content[path])
-        gone = strangers(root, set(content))
+        gone = strangers(root, {path: entry.kind for path, entry in content.items()})
     for path in gone:
         remove(root / path)
     return todo, gone
@@ -203,3 +203,14 @@ def test_what_is_excluded_is_left_out(root: Path, tmp_path: Path) -> None:
     files = {"index.html": "one", ".git/config": "", "module/.git": "gitdir: x", "module/page.html": "two"}
     deploy(root, as_folder(tmp_path / "source", files, {}), exclude=[".git"])
     assert sorted(path.name for path in root.rglob("*")) == ["index.html", "module", "page.html"]
+
+
+def test_what_is_of_another_kind_is_a_stranger(tmp_path: Path) -> None:
+    """A folder whose name a file has now, and the other way round, is in the way of whoever copies."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/old.html").touch()
+    (tmp_path / "news").touch()
+    (tmp_path / "blog").symlink_to("docs")
+    (tmp_path / "same").touch()
+    wanted = {"docs": "file", "news": "folder", "news/index.html": "file", "blog": "folder", "same": "file"}
+    assert strangers(tmp_path, wanted) == ["blog", "docs", "news"]

@@ -227,6 +227,7 @@ KEPT = (
 )
 SHOWN = (
     *("/wp-content/uploads/tool.zip", "/wp-content/uploads/2026/01/backup-plan.pdf", "/sitemap.xml.gz", "/ads.txt"),
+    *("/torch.save.html", "/pickle.dump.html", "/schema.sql.md", "/wp-content/uploads/photo.old.jpg", "/json.dump.js"),
     *("/wp-content/uploads/backuptool/x.jpg", "/robots.txt", "/wp-content/plugins/x/readme.png"),
 )
 
