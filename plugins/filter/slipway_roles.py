@@ -19,7 +19,8 @@ description:
     C(slipway_cache_users) for C(redis_cache), C(slipway_php_sites) for C(php_fpm_wordpress),
     C(slipway_web_sites) for C(nginx_tls), C(slipway_ftp_accounts) for C(ftp),
     C(slipway_static_sites) for C(static_site).
-  - C(slipway_site_memories), C(slipway_sites_memory) and C(slipway_role_options) serve the checks before the first change.
+  - C(slipway_sites_memory), C(slipway_most_workers) and C(slipway_role_options) serve the checks before the first
+    change.
 """
 
 Site = dict[str, Any]
@@ -200,14 +201,15 @@ def ftp_accounts(sites: list[Site]) -> list[dict[str, Any]]:
     ]
 
 
-def site_memories(sites: list[Site], default_mb: int) -> list[int]:
-    """Return what the PHP of each WordPress site may use, in MiB."""
-    return [site.get("memory_mb", default_mb) for site in _wordpress(sites)]
-
-
 def sites_memory(sites: list[Site], default_mb: int) -> int:
     """Return what the PHP of all WordPress sites may use together, in MiB."""
-    return sum(site_memories(sites, default_mb))
+    return sum(site.get("memory_mb", default_mb) for site in _wordpress(sites))
+
+
+def most_workers(sites: list[Site], default_mb: int, worker_mb: int) -> int:
+    """Return how many workers the largest WordPress site has, as its pool counts them; memory in MiB."""
+    memories = [site.get("memory_mb", default_mb) for site in _wordpress(sites)]
+    return int(max(memories, default=0) * 0.85 / max(worker_mb, 1))
 
 
 def summary_sites(sites: list[Site], address: str, port: int) -> list[dict[str, Any]]:
@@ -264,8 +266,8 @@ class FilterModule:
             "slipway_static_sites": static_sites,
             "slipway_web_sites": web_sites,
             "slipway_ftp_accounts": ftp_accounts,
-            "slipway_site_memories": site_memories,
             "slipway_sites_memory": sites_memory,
+            "slipway_most_workers": most_workers,
             "slipway_summary_sites": summary_sites,
             "slipway_summary_logins": summary_logins,
             "slipway_summary_certificates": summary_certificates,
