@@ -14,6 +14,7 @@ short_description: Image tags and Compose fragments from one service declaration
 description:
   - C(container_stack_image_tag) names an image after what it is made of, so that it is built exactly when that changes.
   - C(container_stack_fragment) turns a declaration of the role container_stack into one Compose file.
+  - C(container_stack_files) and C(container_stack_secrets) name what it has on the host.
   - C(container_stack_outdated_networks) names the networks that have other settings than they should.
   - C(container_stack_subnet_errors) tells which of their subnets can't be had.
   - C(container_stack_leftovers) tells which files of a declaration of before are left.
@@ -142,6 +143,50 @@ def fragment(
     return result
 
 
+def files(declaration: dict[str, Any], stack_dir: str, volumes_dir: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the folders and files of a declaration, but for secrets, as the module managed_files takes them."""
+    own = f"{stack_dir}/{declaration['name']}"
+    image = [{"dest": "Dockerfile", "content": declaration["dockerfile"]}, *declaration.get("context", [])]
+    return {
+        "folders": [
+            *({"path": path, "mode": "0755"} for path in (own, f"{own}/build")),
+            *(
+                {
+                    "path": f"{volumes_dir}/{volume['name']}",
+                    "owner": volume["owner"],
+                    "group": volume.get("group", volume["owner"]),
+                    "mode": volume.get("mode", "0750"),
+                }
+                for volume in declaration.get("volumes", [])
+                # The others are no folders of the host's disk.
+                if "driver_opts" not in volume
+            ),
+        ],
+        "files": [
+            *(_file(f"{own}/build/{item['dest']}", {**item, "owner": "root", "group": "root"}) for item in image),
+            *(_file(f"{own}/{item['dest']}", item) for item in declaration.get("files", [])),
+        ],
+    }
+
+
+def secrets(declaration: dict[str, Any], stack_dir: str) -> list[dict[str, Any]]:
+    """Return the files of a declaration's secrets, each for its owner alone, as the module managed_files takes them."""
+    return [
+        _file(f"{stack_dir}/secrets/{item['name']}", {**item, "group": item.get("owner", "root"), "mode": "0400"})
+        for item in declaration.get("secrets", [])
+    ]
+
+
+def _file(path: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "path": path,
+        "content": item["content"],
+        "owner": item.get("owner", "root"),
+        "group": item.get("group", "root"),
+        "mode": item.get("mode", "0644"),
+    }
+
+
 def outdated_networks(wanted: dict[str, dict[str, Any]], inspected: list[dict[str, Any]], project: str) -> list[str]:
     """Return which of the wanted networks exist with other settings.
 
@@ -223,6 +268,8 @@ class FilterModule:
         return {
             "container_stack_image_tag": image_tag,
             "container_stack_fragment": fragment,
+            "container_stack_files": files,
+            "container_stack_secrets": secrets,
             "container_stack_outdated_networks": outdated_networks,
             "container_stack_subnet_errors": subnet_errors,
             "container_stack_leftovers": leftovers,
