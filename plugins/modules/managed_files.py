@@ -27,7 +27,9 @@ options:
     elements: dict
     default: []
   files:
-    description: The same of files, with C(content).
+    description:
+      - The same of files, with C(content). In place of it C(src) may name a template of the role, which sees C(vars)
+        besides all variables; it is rendered on the controller.
     type: list
     elements: dict
     default: []

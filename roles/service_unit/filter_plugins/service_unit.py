@@ -66,6 +66,27 @@ def openrc_capabilities(wanted: list[str], raise_wanted: bool = False) -> str:
     return ",".join([*raised, *(f"!{name}" for name in CAPABILITIES if name not in kept)])
 
 
+def systemd_files(units: list[dict[str, Any]], overrides: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the folders and files of these units and overrides, as the module managed_files takes them."""
+    top = "/etc/systemd/system"
+    folders = [{"path": f"{top}/{override['name']}.service.d", "mode": "0755"} for override in overrides]
+    files: list[dict[str, Any]] = []
+
+    def add(path: str, template: str, **variables: Any) -> None:
+        files.append({"path": f"{top}/{path}", "src": template, "vars": variables, "mode": "0644"})
+
+    for unit in units:
+        add(f"{unit['name']}.service", "systemd.service.j2", unit=unit)
+        if "timer" in unit:
+            add(f"{unit['name']}.timer", "systemd.timer.j2", unit=unit)
+        if "healthcheck" in unit:
+            for kind in ("service", "timer"):
+                add(f"{unit['name']}-healthcheck.{kind}", f"systemd.healthcheck.{kind}.j2", unit=unit)
+    for override in overrides:
+        add(f"{override['name']}.service.d/slipway.conf", "systemd.dropin.j2", override=override)
+    return {"folders": folders, "files": files}
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 _RESERVED = {"start", "stop", "restart", "status", "zap", "healthcheck", "unhealthy", "check", "ready", "environment"}
 _PROBES = ("port", "socket", "command")
@@ -175,6 +196,7 @@ class FilterModule:
         return {
             "service_unit_shell": shell_command,
             "service_unit_systemd": systemd_command,
+            "service_unit_systemd_files": systemd_files,
             "service_unit_faults": faults,
             "service_unit_openrc_capabilities": openrc_capabilities,
         }

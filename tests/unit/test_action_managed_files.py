@@ -1,0 +1,64 @@
+"""Templates that are written in one task, by real runs of ansible-playbook on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLAYBOOK = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    greeting: "Hello, {{ one.name }}"
+    mine: {owner: '%(uid)s', group: '%(gid)s', mode: '0644'}
+  tasks:
+    - managed_files:
+        folders: [{path: "{{ playbook_dir }}/out", owner: '%(uid)s', group: '%(gid)s', mode: '0755'}]
+        files:
+          - "{{ mine | combine({'path': playbook_dir ~ '/out/a', 'src': 'page.j2', 'vars': {'one': {'name': 'a'}}}) }}"
+          - "{{ mine | combine({'path': playbook_dir ~ '/out/b', 'src': 'page.j2', 'vars': {'one': {'name': 'b'}}}) }}"
+          - "{{ mine | combine({'path': playbook_dir ~ '/out/c', 'content': 'plain {'}) }}"
+    # What the module for one template makes of it is the measure.
+    - ansible.builtin.template: {src: page.j2, dest: "{{ playbook_dir }}/out/a", mode: '0644'}
+      vars: {one: {name: a}}
+"""
+TEMPLATE = "{% if one.name %}\n{{ greeting }}\n{% endif %}\n\\n {{ '{{' }}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/page.j2").write_text(TEMPLATE)
+    (tmp_path / "play.yml").write_text(PLAYBOOK % {"uid": os.geteuid(), "gid": os.getegid()})
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml", *arguments],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_templates_are_rendered_as_the_module_for_one_does(folder: Path) -> None:
+    shown = run(folder, "--check", "--diff")
+    assert "+Hello, a" in shown
+    assert "+Hello, b" in shown
+    assert not (folder / "out").exists()
+    assert "changed=1 " in run(folder)
+    assert (folder / "out/a").read_text() == "Hello, a\n\\n {{\n"
+    assert (folder / "out/b").read_text() == "Hello, b\n\\n {{\n"
+    assert (folder / "out/c").read_text() == "plain {"
+    assert "changed=0 " in run(folder)
