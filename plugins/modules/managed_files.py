@@ -109,7 +109,7 @@ class Wanted:
     def write(self) -> None:
         """Bring it into its state. Raises OSError."""
         if self.folder:
-            self.path.mkdir(exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             os.chown(self.path, self.uid, self.gid)
             self.path.chmod(self.mode)
             return

@@ -39,7 +39,7 @@ CUTS = (
     ("a new certificate", "certificates", "TASK [tls_certificate : certificate | Make the key]", signal.SIGINT),
     ("a new database user", "database", "TASK [mariadb : databases | Keep the users]", signal.SIGINT),
     ("the content of a static site", "static", "TASK [static_site : git | Check out the version]", signal.SIGINT),
-    ("the web server's configuration", "web", "TASK [nginx_tls : config | Write the sites]", signal.SIGKILL),
+    ("the web server's configuration", "web", "TASK [nginx_tls : config | Write the configuration]", signal.SIGKILL),
 )
 DEPLOYMENT = "TASK [php_fpm_wordpress : site | Bring WordPress into the wanted state]"
 # Seconds until the program of a cut run has ended on the target.

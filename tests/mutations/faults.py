@@ -173,9 +173,9 @@ FAULTS = (
     ),
     Fault(
         "a file with a secret is for all to read",
-        "roles/php_fpm_wordpress/tasks/native_site.yml",
-        "    mode: '0400'\n",
-        "    mode: '0444'\n",
+        "plugins/filter/managed_files.py",
+        '"mode": "0400"',
+        '"mode": "0444"',
         Pytest(f"{TEMPLATES}test_no_secret_lies_where_others_may_read_it[{NATIVE}]"),
     ),
     Fault(

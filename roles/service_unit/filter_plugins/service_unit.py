@@ -80,8 +80,8 @@ def systemd_files(units: list[dict[str, Any]], overrides: list[dict[str, Any]]) 
         if "timer" in unit:
             add(f"{unit['name']}.timer", "systemd.timer.j2", unit=unit)
         if "healthcheck" in unit:
-            for kind in ("service", "timer"):
-                add(f"{unit['name']}-healthcheck.{kind}", f"systemd.healthcheck.{kind}.j2", unit=unit)
+            add(f"{unit['name']}-healthcheck.service", "systemd.healthcheck.service.j2", unit=unit)
+            add(f"{unit['name']}-healthcheck.timer", "systemd.healthcheck.timer.j2", unit=unit)
     for override in overrides:
         add(f"{override['name']}.service.d/slipway.conf", "systemd.dropin.j2", override=override)
     return {"folders": folders, "files": files}
