@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 
 from tests.acceptance.summary import Site
+from tests.acceptance.waiting import wait_until
 
 PORT = 21
 TIMEOUT = 20  # seconds for one answer
@@ -19,9 +20,20 @@ class Ftps(ftplib.FTP_TLS):
     def __init__(self, site: Site, ca: Path) -> None:
         """Connect; nothing is sent before :meth:`enter`."""
         super().__init__(context=ssl.create_default_context(cafile=str(ca)), timeout=TIMEOUT)
-        self.connect(site.address, PORT)
+        wait_until("the places of closed connections are free", lambda: self._connected(site.address), TIMEOUT)
         # ftplib verifies the certificate for this name.
         self.host = site.domain
+
+    def _connected(self, address: str) -> bool:
+        """Tell whether the server took the connection: an address has a number of them, closing ones among them."""
+        try:
+            self.connect(address, PORT)
+        except ftplib.error_temp as error:
+            if not str(error).startswith("421"):
+                raise
+            self.close()
+            return False
+        return True
 
     def enter(self, user: str, password: str) -> str:
         """Secure the connection, log in and protect the data; return the answer to the login."""

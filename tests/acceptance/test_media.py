@@ -74,7 +74,8 @@ def test_large_photos_at_once(machine: Machine, summary: Summary, authors: Calla
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [pool.submit(partial(send, author, f"{mark}-{number}.jpg", content)) for number in range(AT_ONCE)]
         while not all(job.done() for job in jobs):
-            for other in [site, *others]:
+            # Its own workers are as few as the photos.
+            for other in others:
                 assert Client(other, summary.ca_certificate).get("/wp-login.php").status == 200
         sent = [job.result() for job in jobs]
     try:
