@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock
+.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -86,6 +86,9 @@ molecule: venv ## Every role alone, by Molecule, or those of ROLE, on the platfo
 
 mutations: venv parsers ## Plant faults into copies of the tree, and prove that each is caught
 	env -u ANSIBLE_CONFIG $(bin)/python -m tests.mutations $(ARGS)
+
+bench: venv ## What a run that changes nothing costs, on the hosts of INVENTORY, by Ansible's own strategy [ARGS=--repeats 3]
+	ANSIBLE_STRATEGY=linear $(bin)/python -m bench.runs --inventory $(INVENTORY) $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile
 	$(bin)/ruff check .
