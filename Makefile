@@ -57,9 +57,10 @@ down: venv ## Remove the target and all else the lab made on this machine
 test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab's target (made first if there is none)
 	$(bin)/python -m lab status --quiet || $(MAKE) up
 	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
-	$(bin)/python -m pytest tests/acceptance --writes $(ARGS)
+	$(bin)/python -m pytest tests/acceptance --writes -m 'not full' $(ARGS)
 
-test-full: test ## As test, then the files for every platform, and each role alone on every platform of the lab; hours
+test-full: test ## As test, then what takes minutes, the files for every platform, and each role on every platform; hours
+	$(bin)/python -m pytest tests/acceptance --writes -m full
 	$(bin)/python -m pytest tests/unit -n $(WORKERS) -m platforms
 	$(MAKE) molecule PLATFORM=all
 

@@ -18,6 +18,7 @@ MARKS = (
     "lab: runs the playbook; only against the lab of this machine",
     "compose: looks at containers; only with the provider compose",
     "platforms: a platform on which little differs from another one that is tested (-m 'not platforms' leaves it out)",
+    "full: takes minutes and rarely breaks alone, so `make test` leaves it to `make test-full`",
     "slow: takes longer than half a minute (-m 'not slow' leaves it out)",
 )
 

@@ -363,6 +363,7 @@ def old_host(tmp_path_factory: pytest.TempPathFactory, summary: Summary) -> Iter
     subprocess.run([*lab, "destroy", OLD_HOST], cwd=ROOT, check=True)
 
 
+@pytest.mark.full
 @pytest.mark.compose
 def test_a_release_without_compose_is_refused(old_host: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Debian 12 as it is: its archive has no Compose 2."""
@@ -370,6 +371,7 @@ def test_a_release_without_compose_is_refused(old_host: tuple[Path, dict[str, An
     assert_refused(run, (OLD_HOST, "Debian 12", "Debian 13"))
 
 
+@pytest.mark.full
 def test_a_cache_that_the_release_lacks_is_refused(old_host: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Debian 12 as it is: its archive has no Valkey."""
     mistake = {"slipway_provider": "native", "redis_cache_flavor": "valkey"}

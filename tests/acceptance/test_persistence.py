@@ -163,6 +163,7 @@ def another(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.lab
+@pytest.mark.full
 @pytest.mark.compose
 def test_what_was_written_after_a_cut_change_is_there(
     machine: Machine,
@@ -187,6 +188,7 @@ def test_what_was_written_after_a_cut_change_is_there(
 
 
 @pytest.mark.lab
+@pytest.mark.full
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_it_is_there_with_another_provider(
     summary: Summary,

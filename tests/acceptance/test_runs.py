@@ -190,6 +190,7 @@ def test_check_mode_shows_the_changes_of_wordpress(summary: Summary, tmp_path: P
     assert summary.path.read_bytes() == before
 
 
+@pytest.mark.full
 def test_check_mode_passes_on_a_bare_host(
     bare: Path, downloads: dict[str, Any], tmp_path: Path, measure: Measure
 ) -> None:
