@@ -247,7 +247,7 @@ def test_from_another_folder_one_line_says_what_is_missing(tmp_path: Path) -> No
 
 def test_the_makefile_names_the_configuration_so_that_a_folder_for_all_to_write_does() -> None:
     shown = subprocess.run(
-        ["make", "--eval", "print-it: ; @echo $$ANSIBLE_CONFIG", "print-it"],
+        ["make", "--no-print-directory", "--eval", "print-it: ; @echo $$ANSIBLE_CONFIG", "print-it"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout.strip() == f"{ROOT}/ansible.cfg"

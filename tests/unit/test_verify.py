@@ -161,7 +161,9 @@ def test_each_test_is_for_a_site_and_the_host_that_serves_it(two_hosts: Path) ->
 
 def test_make_verify_removes_what_it_hands_over() -> None:
     """Whatever ends it."""
-    recipe = subprocess.run(["make", "-n", "verify"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "-n", "verify"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert "umask 077" in recipe
     assert re.search(r"SLIPWAY_VERIFY_DIR=\$\(mktemp -d\)", recipe)
     assert re.search(r"trap 'rm -rf \"\$SLIPWAY_VERIFY_DIR\"' EXIT", recipe)
