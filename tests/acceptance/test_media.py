@@ -66,11 +66,12 @@ def send(author: Author, name: str, content: bytes) -> tuple[int, Any]:
         return answer.status, json.loads(answer.read() or b"null")
 
 
+@pytest.mark.full
 def test_large_photos_at_once(machine: Machine, summary: Summary, authors: Callable[[Site], Author], mark: str) -> None:
     site, *others = summary.of_type("wordpress")
     author = authors(site)
     before = [process.line for process in machine.main_processes("php")]
-    content = photo(4000, 3000)
+    content = photo(8000, 6000)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [pool.submit(partial(send, author, f"{mark}-{number}.jpg", content)) for number in range(AT_ONCE)]
         # Once a second: without a pause, this would take the processors that the photos need.
