@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.one_host import SITE
+
 REPOSITORY = Path(__file__).parents[2]
 FINGERPRINT = ":".join(["ab"] * 32)
 EXPIRY = datetime.now(UTC) + timedelta(days=89, hours=12)
@@ -26,16 +28,7 @@ SECRET = "correct-horse-battery"
 # What the last playbook gives, and more than it should.
 DATA: dict[str, Any] = {
     "sites": [
-        {
-            "name": "blog",
-            "type": "wordpress",
-            "domain": "blog.example.test",
-            "url": "https://blog.example.test",
-            "address": "192.0.2.7",
-            "port": 443,
-            "host": "vm1",
-            "admin": {"password": SECRET},
-        },
+        {**SITE, "admin": {"password": SECRET}},
         {"name": "docs", "type": "static", "url": "https://docs.example.test:8443", "host": "vm2"},
     ],
     "ca_certificate": "/somewhere/ca.crt",
