@@ -72,7 +72,7 @@ DATA: dict[str, Any] = {
     ],
 }
 
-SITE = """
+PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
   tasks:
@@ -152,7 +152,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def with_summary(project: Project, **changes: Any) -> str:
-    return f"{SITE}- {project.summarize(**changes)}\n"
+    return f"{PLAYBOOK}- {project.summarize(**changes)}\n"
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_a_run_by_tags_keeps_the_durations_of_the_last_full_run(project: Project
 
 
 def test_without_data_only_the_times_are_printed(project: Project) -> None:
-    run = project.run(SITE)
+    run = project.run(PLAYBOOK)
     assert "Time per role" in run.output
     assert "Sites" not in run.output
     assert not run.file.exists()
