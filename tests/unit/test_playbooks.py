@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -359,3 +360,40 @@ def test_a_checkout_in_a_path_with_a_blank_is_run_without_mitogen(inventory: Inv
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Without Mitogen" in done.stdout
     assert (tmp_path / "key").is_file()
+
+
+DERIVED = """
+- hosts: web
+  gather_facts: false
+  vars_files: [{root}/playbooks/vars/derived.yml, {root}/playbooks/vars/requirements.yml]
+  tasks:
+    - ansible.builtin.copy: {{content: "{value}", dest: "{file}", mode: '0600'}}
+"""
+
+
+def derive(inventory: Inventory, value: str, home: Path, **variables: Any) -> str:
+    """Return what an expression of the playbooks comes to for a user of this machine."""
+    book, file = home / "book.yml", home / "value"
+    home.mkdir(exist_ok=True)
+    book.write_text(DERIVED.format(root=ROOT, value=value, file=file))
+    done = ansible_playbook(str(book), "-i", str(inventory.write(**variables)), HOME=str(home))
+    assert done.returncode == 0, done.stdout
+    return file.read_text()
+
+
+def test_two_machines_with_one_name_are_two_owners_of_a_run(inventory: Inventory, tmp_path: Path) -> None:
+    one, again, other = (derive(inventory, "{{ __slipway_owner }}", tmp_path / home) for home in ("a", "a", "b"))
+    assert one == again
+    assert one != other
+    assert one.partition(" ")[0] == other.partition(" ")[0]
+
+
+def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory: Inventory, tmp_path: Path) -> None:
+    variables = {"slipway_provider": "compose", "container_stack_dir": "/opt/s", "container_stack_volumes_dir": "/v"}
+    value = "{{ __slipway_disk_parts | list | to_json }}"
+    assert "/var/lib/docker" in json.loads(derive(inventory, value, tmp_path / "a", **variables))
+    found = json.loads(
+        derive(inventory, value, tmp_path / "b", **variables, docker_engine_daemon_options={"data-root": "/mnt/engine"})
+    )
+    assert "/mnt/engine" in found
+    assert "/var/lib/docker" not in found
