@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.writes, pytest.mark.slow]
 
 AT_ONCE = 3
 # Seconds for a photo: all sizes are made before the answer, by one processor after the other.
-PATIENCE = 300
+PATIENCE = 330
 
 
 def photo(width: int, height: int) -> bytes:
