@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ SILENT_KEYS = ("name", "when", "changed_when", "failed_when", "until", "loop_con
 SECRET = re.compile(
     r"(^|_)(password|passwords|passwd|passphrase|secret|secrets|salts|salt_seed|token|private_?key|credentials)$"
 )
-# They say where a secret lies, or when it is used.
-HARMLESS = re.compile(r"(_(dir|path|paths|file|names?)|update_password)$")
+# They say where a secret lies, or when it is used; or what /etc/passwd says, which anybody may read.
+HARMLESS = re.compile(r"(_(dir|path|paths|file|names?)|update_password|getent_passwd)$")
 KEY_FILE = re.compile(r"\.(key|pem)\b")
 # Modules that bring the contents of a file into their result or into a diff.
 READERS = ("slurp", "fetch", "copy", "template", "lineinfile", "blockinfile", "get_url")
@@ -76,7 +77,19 @@ def environment() -> jinja2.Environment:
 
 
 # What may be done with a list that holds secrets without showing them.
-PICKS = ("map", "selectattr", "rejectattr", "length", "count", "slipway_summary_sites", "slipway_summary_logins")
+PICKS = (
+    "map",
+    "selectattr",
+    "rejectattr",
+    "length",
+    "count",
+    "slipway_site_errors",
+    "slipway_unknown_timezones",
+    "slipway_foreign_accounts",
+    "slipway_most_workers",
+    "slipway_summary_sites",
+    "slipway_summary_logins",
+)
 
 
 def _used_whole(parents: list[nodes.Node]) -> bool:
@@ -141,6 +154,15 @@ def task_secrets(task: Task) -> set[str]:
     if task.module is None or task.module.rsplit(".", 1)[-1] in INCLUDES:
         return set()
     module = task.module.rsplit(".", 1)[-1]
+    if module == "assertions":
+        # Nothing of them shows but the messages.
+        return {
+            secret
+            for check in task.arguments["checks"]
+            for secret in task_secrets(
+                replace(task, content={"a.b.debug": {"msg": check["fail_msg"]}, "vars": check.get("vars")})
+            )
+        }
     shown = {key: value for key, value in task.content.items() if key not in SILENT_KEYS}
     # A variable of the task counts where it is used; its own expression shows nothing.
     used = shown.pop("vars", None) or {}
@@ -196,6 +218,9 @@ def test_the_search_knows_a_secret_when_it_sees_one() -> None:
     assert not shows(**{"a.b.assert": {"that": "site.password | length > 11", "fail_msg": "too short"}})
     assert shows(**{"a.b.assert": {"that": "x", "fail_msg": "{{ site.password }} is too short"}})
     assert not shows(**{"a.b.user": {"name": "blog", "password": "*"}})
+    assert not shows(assertions={"checks": [{"that": "site.password | length > 11", "fail_msg": "too short"}]})
+    assert shows(assertions={"checks": [{"that": "x", "fail_msg": "{{ x.password }}"}]})
+    assert shows(assertions={"checks": [{"that": "x", "fail_msg": "{{ it }}", "vars": {"it": "{{ x.password }}"}}]})
 
 
 # Jinja takes the backslashes of our regular expressions as they are, and so does Ansible.
