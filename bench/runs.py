@@ -47,8 +47,7 @@ def floor(folder: Path) -> Path:
     """Write the playbook of one unit; return its path."""
     path = folder / "floor.yml"
     tasks = "".join("    - ansible.builtin.stat: {path: /etc/hostname}\n" for _ in range(TASKS))
-    hosts = "docker_hosts:web:php:database:cache:ftp:static"
-    path.write_text(f"- hosts: {hosts}\n  gather_facts: false\n  become: true\n  tasks:\n{tasks}", encoding="utf-8")
+    path.write_text(f"- hosts: all\n  gather_facts: false\n  become: true\n  tasks:\n{tasks}", encoding="utf-8")
     return path
 
 

@@ -12,8 +12,10 @@ from lab.base import ROOT
 from lab.targets import Target
 
 PATH = ROOT / "inventory" / "lab.yml"
-# The groups the playbooks know; a target is in all of them unless told otherwise.
-GROUPS = ("docker_hosts", "web", "php", "database", "cache", "ftp", "static")
+# The groups the playbooks know; a target is in all of them unless told otherwise, and then in this one alone.
+WHOLE = "slipway"
+_COMPONENTS = yaml.safe_load((ROOT / "playbooks/vars/components.yml").read_text())["__slipway_components"]
+GROUPS = tuple(dict.fromkeys(component["group"] for component in _COMPONENTS))
 HEADER = "---\n# Written by `python -m lab up`; gone after `down`. Changes here get lost.\n"
 
 
@@ -25,8 +27,9 @@ def build(hosts: Iterable[tuple[Target, dict[str, str]]], variables: dict[str, s
     """
     hosts = list(hosts)
     children: dict[str, Any] = {}
-    for group in GROUPS:
-        names = [target.name for target, _ in hosts if group in (target.groups or ())]
+    groups = {target.name: _shortened(target.groups or ()) for target, _ in hosts}
+    for group in (WHOLE, *GROUPS):
+        names = [name for name, mine in groups.items() if group in mine]
         if names:
             children[group] = {"hosts": dict.fromkeys(names)}
     result: dict[str, Any] = {
@@ -34,6 +37,10 @@ def build(hosts: Iterable[tuple[Target, dict[str, str]]], variables: dict[str, s
         "children": children,
     }
     return {"all": result}
+
+
+def _shortened(groups: tuple[str, ...]) -> tuple[str, ...]:
+    return (WHOLE,) if set(groups) == set(GROUPS) else groups
 
 
 def write(variables: dict[str, str]) -> None:

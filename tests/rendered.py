@@ -254,19 +254,14 @@ HOSTS = [*FEW, *OTHERS]
 # Serves those that have no database and cache of their own.
 BACKEND = next(host for host in OTHERS if host.provider == "native" and not host.apart)
 
-# In the order of a run; those that others bring in come along with them.
+# They come along with others.
+SERVES = {"container_stack", "service_unit"}
+COMPONENTS = load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
 ORDER = [
     "host_baseline",
-    "docker_engine",
     "tls_certificate",
-    "mariadb",
-    "redis_cache",
-    "static_site",
-    "php_fpm_wordpress",
-    "nginx_tls",
-    "ftp",
+    *(component["role"] for component in COMPONENTS if component["role"] not in SERVES),
 ]
-SERVES = {"container_stack", "service_unit"}
 
 
 def runs(role: str, host: Host) -> bool:

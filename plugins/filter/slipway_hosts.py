@@ -85,6 +85,23 @@ def short_disks(rooms: list[dict[str, Any]], parts: dict[str, float], whole_mb: 
     ]
 
 
+def groups_together(components: list[dict[str, Any]], types: list[str], provider: str) -> dict[str, list[str]]:
+    """Return in which other groups the hosts of each group must be.
+
+    ``components`` are those of playbooks/vars/components.yml, ``types`` are those of the sites that there are.
+    """
+    stack = {component["group"] for component in components if component.get("provider") == provider}
+    return {
+        component["group"]: [
+            *(group for kind, group in component.get("serves", {}).items() if kind in types),
+            *component.get("needs", []),
+            *sorted(stack),
+        ]
+        for component in components
+        if "provider" not in component
+    }
+
+
 class FilterModule:
     """Makes the filters known to Ansible."""
 
@@ -94,4 +111,5 @@ class FilterModule:
             "slipway_visitors_address": visitors_address,
             "slipway_foreign_containers": foreign_containers,
             "slipway_short_disks": short_disks,
+            "slipway_groups_together": groups_together,
         }

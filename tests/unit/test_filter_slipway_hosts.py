@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from plugins.filter import slipway_hosts as hosts
+from plugins.filter.slipway_roles import role_options
+from tests.repository import ROOT, load
 
 
 @pytest.mark.parametrize(
@@ -121,3 +123,33 @@ def test_what_is_moved_needs_its_room_where_it_goes() -> None:
     (line,) = hosts.short_disks(_rooms(root=9000, srv=3000), PARTS, 4096, 5000)
     assert "on /srv" in line
     assert "6024 MiB" in line
+
+
+COMPONENTS = load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
+
+
+def test_who_shares_files_and_sockets_is_on_one_host() -> None:
+    both = hosts.groups_together(COMPONENTS, ["wordpress", "static"], "native")
+    assert both["web"] == ["php", "static"]
+    assert both["ftp"] == ["php"]
+    assert both["database"] == both["cache"] == []
+    assert hosts.groups_together(COMPONENTS, ["static"], "native")["web"] == ["static"]
+
+
+def test_the_stack_needs_the_engine_on_each_host() -> None:
+    stacked = hosts.groups_together(COMPONENTS, ["wordpress"], "compose")
+    assert all(needed[-1] == "docker_hosts" for needed in stacked.values())
+    assert "docker_hosts" not in stacked
+
+
+def test_the_list_of_components_agrees_with_itself() -> None:
+    groups = {component["group"] for component in COMPONENTS}
+    keys = {"role", "group", "provider", "needs", "serves", "memory", "programs"}
+    for component in COMPONENTS:
+        assert component.keys() <= keys, component
+        options = role_options(str(ROOT / f"roles/{component['role']}/meta/argument_specs.yml"))
+        assert component.get("memory", "") in ["", *options], component
+        assert {*component.get("needs", []), *component.get("serves", {}).values()} <= groups, component
+        assert component.get("provider", "compose") in ("compose", "native")
+    named = set(load(ROOT / "inventory/hosts.yml")["all"]["children"])
+    assert named == groups | {"slipway"}

@@ -158,6 +158,11 @@ class TestInventory:
             "database": ["db1"],
         }
 
+    def test_places_a_host_that_does_everything_as_the_readme_does(self) -> None:
+        host = Target("vm1", "debian13-systemd", "192.0.2.1", inventory.GROUPS)
+        built = inventory.build([(host, {})], {})["all"]
+        assert {group: list(data["hosts"]) for group, data in built["children"].items()} == {"slipway": ["vm1"]}
+
     def test_variables_beat_those_of_the_groups(self) -> None:
         built = inventory.build(self.hosts, {"slipway_provider": "native"})["all"]
         assert [host["slipway_provider"] for host in built["hosts"].values()] == ["native", "native"]

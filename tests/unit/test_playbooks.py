@@ -265,6 +265,35 @@ def test_an_inventory_file_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
 
 
 CHECK = "playbooks/check-inventory.yml"
+GROUPED = """
+- import_playbook: {check}
+- hosts: slipway
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{{{ group_names | to_json }}}}"
+        dest: "{folder}/{{{{ inventory_hostname }}}}"
+        mode: '0600'
+"""
+
+
+@pytest.mark.parametrize("limit", ["all", "vm1,db1"])
+def test_a_host_of_the_group_slipway_serves_with_everything(inventory: Inventory, tmp_path: Path, limit: str) -> None:
+    folder = inventory.write()
+    content = yaml.safe_load((folder / "hosts.yml").read_text())["all"]
+    content["hosts"] |= dict.fromkeys(["db1", "foreign"], content["hosts"]["vm1"])
+    content["children"] = {"slipway": {"hosts": {"vm1": {}}}, "database": {"hosts": {"db1": {}}}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": content}))
+    book = tmp_path / "book.yml"
+    book.write_text(GROUPED.format(check=ROOT / CHECK, folder=tmp_path))
+    done = ansible_playbook(str(book), "-i", str(folder), "--limit", limit)
+    assert done.returncode == 0, done.stdout
+    everything = {
+        component["group"] for component in load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
+    }
+    assert set(json.loads((tmp_path / "vm1").read_text())) == everything | {"slipway"}
+    assert json.loads((tmp_path / "db1").read_text()) == ["database", "slipway"]
+    assert not (tmp_path / "foreign").exists()
 
 
 def test_every_file_overrides_the_shipped_values(inventory: Inventory) -> None:
