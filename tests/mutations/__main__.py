@@ -97,12 +97,14 @@ def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
     job = scenarios.Job(check.name, PLATFORM)
     # What the run without the fault left would hide it.
     scenarios.destroy(job.target)
-    # Before the path that ansible.cfg names.
-    os.environ["ANSIBLE_ROLES_PATH"] = str(folder / "roles")
+    # Before the paths that ansible.cfg names.
+    paths = {"ANSIBLE_ROLES_PATH": folder / "roles", "ANSIBLE_LIBRARY": folder / "plugins/modules"}
+    os.environ |= {name: str(path) for name, path in paths.items()}
     try:
         scenarios.run(job)
     finally:
-        del os.environ["ANSIBLE_ROLES_PATH"]
+        for name in paths:
+            del os.environ[name]
     shutil.copy2(job.log, log)
     word = "green" if not job.failed else f"red at {job.failed}"
     if job.failed == check.step:
