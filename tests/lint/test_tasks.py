@@ -83,7 +83,7 @@ def _used_whole(parents: list[nodes.Node]) -> bool:
     """Tell whether what stands below these nodes is used as it is, not just one key of its entries."""
     for parent in reversed(parents):
         if isinstance(parent, nodes.Filter):
-            return parent.name not in PICKS
+            return parent.name.removeprefix("slipway.stack.") not in PICKS
         if isinstance(parent, nodes.For | nodes.Getattr | nodes.Compare | nodes.Test):
             return False
     return True

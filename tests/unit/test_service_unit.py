@@ -138,7 +138,7 @@ OVERRIDES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> None:
-    init_plugin_loader()
+    init_plugin_loader([str(ROOT / ".collections")])
     filter_loader.add_directory(str(ROOT / "plugins/filter"))
 
 
