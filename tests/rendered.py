@@ -428,7 +428,6 @@ CONFIGURATION = f"""\
 [defaults]
 collections_path = {ROOT}/.collections
 roles_path = roles
-filter_plugins = {ROOT}/plugins/filter
 action_plugins = {DATA}/action_plugins
 callback_plugins = {DATA}/callback_plugins
 callbacks_enabled = failures

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from plugins.filter import service_unit as filters
@@ -139,7 +139,6 @@ OVERRIDES: list[dict[str, Any]] = [
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> None:
     init_plugin_loader([str(ROOT / ".collections")])
-    filter_loader.add_directory(str(ROOT / "plugins/filter"))
 
 
 def render(template: str, **variables: Any) -> str:
