@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench
+.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog dist
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -56,16 +56,16 @@ down: venv ## Remove the target and all else the lab made on this machine
 
 test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab's target (made first if there is none)
 	$(bin)/python -m lab status --quiet || $(MAKE) up
-	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
+	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms and not full' $(ARGS)
 	$(bin)/python -m pytest tests/acceptance --writes -m 'not full' $(ARGS)
 
 test-full: test ## As test, then what takes minutes, the files for every platform, and each role on every platform; hours
 	$(bin)/python -m pytest tests/acceptance --writes -m full
-	$(bin)/python -m pytest tests/unit -n $(WORKERS) -m platforms
+	$(bin)/python -m pytest tests/unit -n $(WORKERS) -m 'platforms or full'
 	$(MAKE) molecule PLATFORM=all
 
 test-fast: venv ## What needs no target, on one platform of each kind: plugins, templates, specifications
-	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms' $(ARGS)
+	$(bin)/python -m pytest tests/unit tests/lint -n $(WORKERS) -m 'not platforms and not full' $(ARGS)
 
 # The folder has passwords in it from the playbook's end until the tests have read them.
 verify: venv ## Only look: ask the sites of INVENTORY, then the acceptance suite, changing nothing [ARGS= as for provision, PYTEST_ARGS=]
@@ -102,6 +102,12 @@ lint: venv ## Style, types and Ansible's production profile
 docs: venv ## Renew the tables in README.md and roles/*/README.md
 	$(bin)/python tools/role_readme.py
 	$(bin)/python tools/platform_table.py
+
+changelog: venv ## Make a release of the changelog from changelogs/fragments [VERSION=0.2.0]
+	$(bin)/python -m tools.changelog $(VERSION)
+
+dist: venv ## The collection, the controller's packages, and their checksums, in dist/
+	$(bin)/python -m tools.dist $(ARGS)
 
 parsers: venv ## The programs that the tests of the templates ask, of the releases they are for (two minutes, once)
 	$(bin)/python -m tools.parsers

@@ -421,8 +421,8 @@ def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
 
 CONFIGURATION = f"""\
 [defaults]
+collections_path = {ROOT}/.collections
 roles_path = roles
-filter_plugins = {ROOT}/plugins/filter
 action_plugins = {DATA}/action_plugins
 callback_plugins = {DATA}/callback_plugins
 callbacks_enabled = failures

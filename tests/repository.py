@@ -12,6 +12,8 @@ import yaml
 from ansible.playbook.task import Task as AnsibleTask
 
 ROOT = Path(__file__).resolve().parents[1]
+# How Ansible finds the checkout as the collection slipway.stack: a link to ROOT.
+COLLECTION = ROOT / ".collections/ansible_collections/slipway/stack"
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "tasks").is_dir())
 ROLE_NAMES = [role.name for role in ROLES]
 

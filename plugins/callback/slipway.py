@@ -303,7 +303,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - Ansible's signature
         """Let the task's outermost role run."""
         chain = task.get_dep_chain() or [task._role]
-        self._watch.switch(chain[0].get_name() if chain[0] else OTHER)
+        # In the collection a role's name has that of the collection before it.
+        self._watch.switch(chain[0].get_name().removeprefix("slipway.stack.") if chain[0] else OTHER)
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         """Count a handler to the role it belongs to."""

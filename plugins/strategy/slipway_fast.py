@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import ansible_mitogen.strategy
 from ansible.plugins.loader import strategy_loader
@@ -33,3 +34,9 @@ else:
 
     class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _LINEAR):  # type: ignore[misc,valid-type,no-redef]
         """Runs tasks in step on all hosts, through Mitogen."""
+
+        def _queue_task(self, host: Any, task: Any, task_vars: Any, play_context: Any) -> None:
+            """Call a module of the collection by its full name: Mitogen looks for a short one in the paths alone."""
+            if str(task.resolved_action).startswith("slipway.stack."):
+                task.action = task.resolved_action
+            super()._queue_task(host, task, task_vars, play_context)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _used_whole(parents: list[nodes.Node]) -> bool:
     """Tell whether what stands below these nodes is used as it is, not just one key of its entries."""
     for parent in reversed(parents):
         if isinstance(parent, nodes.Filter):
-            return parent.name not in PICKS
+            return parent.name.removeprefix("slipway.stack.") not in PICKS
         if isinstance(parent, nodes.For | nodes.Getattr | nodes.Compare | nodes.Test):
             return False
     return True
@@ -350,3 +351,15 @@ def test_tasks_that_are_included_in_a_loop_may_loop_themselves() -> None:
         and not (task.content.get("loop_control") or {}).get("loop_var")
     ]
     assert looping == []
+
+
+def test_filters_are_called_by_their_full_names() -> None:
+    """A collection's own files find its modules by short names, and no filter."""
+    modules = [import_module(f"plugins.filter.{path.stem}") for path in ROOT.glob("plugins/filter/*.py")]
+    names = [name for module in modules for name in module.FilterModule().filters()]
+    assert "slipway_certificates" in names
+    short = re.compile(rf"(?:\|[-+]?\s*|(?:map|select|reject)\(\s*')({'|'.join(names)})\b")
+    folders = ("roles", "playbooks", "inventory", "molecule", "tests")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".j2")]
+    findings = [f"{path.relative_to(ROOT)}: {name}" for path in paths for name in short.findall(path.read_text())]
+    assert not findings

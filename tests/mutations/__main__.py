@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutations.faults import FAULTS, Fault, Pytest, Scenario
-from tests.repository import ROOT, files
+from tests.repository import COLLECTION, ROOT, files
 from tools import scenarios
 
 STATE = ROOT / ".slipway" / "mutations"
@@ -46,6 +46,10 @@ def copy() -> Iterator[Path]:
             target = folder / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
+        # By which Ansible finds the copy as the collection.
+        link = folder / COLLECTION.relative_to(ROOT)
+        link.parent.mkdir(parents=True)
+        link.symlink_to(COLLECTION.readlink())
         (folder / ".slipway").mkdir()
         if (ROOT / ".slipway/parsers").exists():
             (folder / ".slipway/parsers").symlink_to(ROOT / ".slipway/parsers")
@@ -97,12 +101,19 @@ def run_scenario(check: Scenario, folder: Path, log: Path) -> Verdict:
     job = scenarios.Job(check.name, PLATFORM)
     # What the run without the fault left would hide it.
     scenarios.destroy(job.target)
-    # Before the path that ansible.cfg names.
-    os.environ["ANSIBLE_ROLES_PATH"] = str(folder / "roles")
+    # Before the paths that ansible.cfg names.
+    paths = {
+        "ANSIBLE_ROLES_PATH": folder / "roles",
+        "ANSIBLE_LIBRARY": folder / "plugins/modules",
+        # For the filters.
+        "ANSIBLE_COLLECTIONS_PATH": folder / ".collections",
+    }
+    os.environ |= {name: str(path) for name, path in paths.items()}
     try:
         scenarios.run(job)
     finally:
-        del os.environ["ANSIBLE_ROLES_PATH"]
+        for name in paths:
+            del os.environ[name]
     shutil.copy2(job.log, log)
     word = "green" if not job.failed else f"red at {job.failed}"
     if job.failed == check.step:

@@ -119,7 +119,7 @@ FAULTS = (
     ),
     Fault(
         "a service is not enabled",
-        "roles/service_unit/library/service_unit_state.py",
+        "plugins/modules/service_unit_state.py",
         ' and manager.enabled() != params["enabled"]:',
         " and False:",
         Scenario("service_unit", "verify", "test_it_starts_at_boot"),

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from plugins.filter import service_unit as filters
+from plugins.modules import service_unit_state as state
 from tests.acceptance.waiting import wait_until
 from tests.parsers import parsers_with, shell_faults
 from tests.repository import ROOT, load
 from tools.parsers import PACKAGES
 
 ROLE = ROOT / "roles/service_unit"
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"service_unit_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-FILTERS: Any = _load(ROLE / "filter_plugins/service_unit.py")
-STATE: Any = _load(ROLE / "library/service_unit_state.py")
+FILTERS: Any = filters
+STATE: Any = state
 
 # A declaration with everything in it, and words that no program may see otherwise.
 AWKWARD = """/usr/bin/python3 -c 'import time; print("100 %")' "$HOME" a\\ b * %i ; --"""
@@ -151,8 +138,7 @@ OVERRIDES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> None:
-    init_plugin_loader()
-    filter_loader.add_directory(str(ROLE / "filter_plugins"))
+    init_plugin_loader([str(ROOT / ".collections")])
 
 
 def render(template: str, **variables: Any) -> str:
