@@ -270,7 +270,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
 
         Each task is a fork of this process, which would load them by itself: a third of what a run costs here.
         """
-        Templar().template(trust_as_template("{{ 0 | bool or 0 is truthy }}"))
+        Templar().template(trust_as_template("{{ [] | slipway.stack.slipway_site_errors or 0 | bool or 0 is truthy }}"))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Between plays no role runs."""
