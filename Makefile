@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench
+.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -102,6 +102,9 @@ lint: venv ## Style, types and Ansible's production profile
 docs: venv ## Renew the tables in README.md and roles/*/README.md
 	$(bin)/python tools/role_readme.py
 	$(bin)/python tools/platform_table.py
+
+changelog: venv ## Make a release of the changelog from changelogs/fragments [VERSION=0.2.0]
+	$(bin)/python -m tools.changelog $(VERSION)
 
 parsers: venv ## The programs that the tests of the templates ask, of the releases they are for (two minutes, once)
 	$(bin)/python -m tools.parsers
