@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import ROOT, files
+from tests.repository import ROOT, files, load, strings
 
 HOST = re.compile(r"https?://(?:[^/@\s\"']*@)?([\w-]+(?:\.[\w-]+)+)")
 
@@ -113,3 +113,46 @@ def test_programs_are_executable_and_texts_are_not() -> None:
         if program != executable:
             findings.append(f"{path.relative_to(ROOT)}: {'not ' if program else ''}executable")
     assert not findings
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def targets() -> set[str]:
+    """Return the targets of the Makefile."""
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@every_workflow
+def test_workflows_call_targets_and_files_that_are_there(path: Path) -> None:
+    text = "\n".join(strings([job.get("steps") for job in load(path)["jobs"].values()]))
+    called = set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    assert called
+    assert called <= targets()
+    assert all((ROOT / name).exists() for name in re.findall(r"\btests/[\w/.]+", text))
+
+
+@every_workflow
+def test_actions_are_pinned_and_may_only_read(path: Path) -> None:
+    """By their major version at least; a job that writes says so itself."""
+    workflow = load(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@(v\d[\w.]*|[0-9a-f]{40})", one)] == []
+
+
+def test_hooks_run_what_the_project_pins() -> None:
+    """Each hook calls a program of .venv, as `make lint` does, or the Makefile."""
+    entries = [hook["entry"] for repo in load(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    for entry in entries:
+        program, *words = entry.split()
+        if program == "make":
+            assert set(words) <= targets()
+            continue
+        assert program.startswith(".venv/bin/"), entry
+        assert (ROOT / program).exists(), entry
+        line = " ".join([program.removeprefix(".venv/"), *(word for word in words if word != "--force-exclude")])
+        assert line.replace("bin/", "$(bin)/") in recipe, entry
