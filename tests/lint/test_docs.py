@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from plugins.filter import slipway_sites
-from tests.repository import ROLE_NAMES, ROOT, load
+from tests.repository import ROLE_NAMES, ROOT, files, load
 from tools import platform_table, role_readme
 
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("lab/**/*.md")],
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("lab/**/*.md")],
 )
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 every_page = pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -158,3 +158,30 @@ def test_the_table_of_platforms_is_what_a_run_accepts() -> None:
     readme = text(platform_table.README)
     sources = (text(platform_table.REQUIREMENTS), text(platform_table.MATRIX))
     assert platform_table.updated(readme, *sources) == readme, "out of date; run `make docs`"
+
+
+def listed(marker: str) -> set[str]:
+    """Return the files that a list of CONTRIBUTING.md names; what stands for several is left out."""
+    block = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", text(ROOT / "CONTRIBUTING.md"), re.DOTALL)
+    assert block
+    return {name for name in re.findall(r"`([\w./-]+)`", block.group(1)) if "/" in name or (ROOT / name).exists()}
+
+
+@pytest.mark.parametrize("marker", ["platform files", "service files"])
+def test_files_to_touch_are_there(marker: str) -> None:
+    assert listed(marker)
+    assert {name for name in listed(marker) if not (ROOT / name).is_file()} == set()
+
+
+def test_every_file_that_knows_a_service_is_listed() -> None:
+    """Whoever adds one finds the places by this list: those that name an existing one, or list the groups."""
+    own = {"playbooks/provide-cache.yml", "molecule/shared/vars/redis_cache.yml", "playbooks/install-engine.yml"}
+    folders = ("playbooks/", "plugins/", "inventory/", "lab/", "molecule/shared/", "tools/", "bench/")
+    known = {
+        name
+        for name in (str(path.relative_to(ROOT)) for path in files())
+        if (name.startswith(folders) or name in {"site.yml", "Makefile", "tests/rendered.py"})
+        and not name.endswith(".md")
+        and re.search(r"\b(redis_cache(_\w+)?|docker_hosts|provide-cache)\b", text(ROOT / name))
+    }
+    assert known - own - listed("service files") == set()
