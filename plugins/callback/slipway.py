@@ -37,7 +37,7 @@ description:
     until other runs that reached it on one of its hosts have ended, ten minutes at most. The locks are the kernel's, so
     they end with their run however that ends. Check mode takes none.
 requirements:
-  - enabled in the configuration, with C(callbacks_enabled = slipway)
+  - enabled in the configuration, with C(callbacks_enabled = slipway.stack.slipway)
 """
 
 DATA_NAME = "slipway_summary"

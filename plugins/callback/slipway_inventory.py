@@ -20,7 +20,7 @@ description:
     it, in one of two files of the same folder, or in an inventory file, which C(group_vars/all) overrides.
   - C(00-slipway.yml) is read before all other files of its folder, so that they override it.
 requirements:
-  - enabled in the configuration, with C(callbacks_enabled = slipway_inventory)
+  - enabled in the configuration, with C(callbacks_enabled = slipway.stack.slipway_inventory)
 """
 
 DEFAULTS = "00-slipway.yml"

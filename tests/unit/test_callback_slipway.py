@@ -379,7 +379,7 @@ def test_a_run_that_waited_long_enough_ends_with_one_line(pair: Pair) -> None:
     (folder / "slipway.py").write_text(plugin.replace("PATIENCE = 600", "PATIENCE = 1"))
     first = pair.start()
     pair.wait_for("begin")
-    second = pair.start(ANSIBLE_CALLBACK_PLUGINS=str(folder))
+    second = pair.start(ANSIBLE_CALLBACK_PLUGINS=str(folder), ANSIBLE_CALLBACKS_ENABLED="slipway")
     output, _ = second.communicate(timeout=60)
     assert second.returncode != 0
     (line,) = [line for line in output.splitlines() if line.startswith("[ERROR]")]

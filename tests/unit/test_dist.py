@@ -109,7 +109,7 @@ def test_the_whole_run_is_found_in_a_project(project: Path) -> None:
 
 def test_without_the_callbacks_a_line_says_what_is_missing(project: Path) -> None:
     arguments = ("slipway.stack.site", "-i", "inventory", "--syntax-check")
-    # The checkout's names of them are no names there.
+    # Short names are no names there.
     for enabled in ("timer", "slipway, slipway_inventory"):
         done = run(project, BIN / "ansible-playbook", *arguments, ANSIBLE_CALLBACKS_ENABLED=enabled)
         assert done.returncode != 0
