@@ -115,6 +115,7 @@ SITES: list[dict[str, Any]] = [
         "aliases": ["www.blog.example.test"],
         "title": f"The captain's log: {AWKWARD}",
         "timezone": "Europe/Berlin",
+        "nginx": ["location = /health { return 204; }", "add_header X-Own 'a; {b}' always; # of ours"],
         "admin": {"name": "captain", "email": "captain@example.test", "password": SECRETS["captain"]},
         "users": [
             {
@@ -155,6 +156,17 @@ SITES: list[dict[str, Any]] = [
         "server": "http-server",
     },
 ]
+
+
+# Settings of the users' own.
+OPTIONS: dict[str, Any] = {
+    "nginx_tls_options": {
+        "etag": False,
+        "map_hash_max_size": 4096,
+        "log_format": ["short $host", "long '$host {$uri};'"],
+    },
+    "ftp_options": {"ftpd_banner": "Harbour: files", "local_umask": 18, "use_localtime": True},
+}
 
 
 # An image that is given, and pinned as it must be.
@@ -224,7 +236,8 @@ class Host:
         image = {"container_stack_base_platform": self.base, "container_stack_base_image": BASE_IMAGE}
         away = {name: moved(name, value) for name, value in movable().items()}
         proxies = {"nginx_tls_trusted_proxies": ["127.0.0.0/8"]}
-        return (image if self.base else {}) | (away | proxies if self.away else {})
+        options = {} if self.files else OPTIONS
+        return (image if self.base else {}) | (away | proxies if self.away else {}) | options
 
 
 DEBIAN = Platform("Debian 13", "systemd")

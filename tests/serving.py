@@ -198,6 +198,21 @@ def _turned(stage: Stage, served: Served, proxied: int) -> str:
     return stage.path(main)
 
 
+# Files of the user's own, below the folder for them.
+CUSTOM = {
+    "http/tests.conf": "map $arg_own $own { default none; yes $remote_addr; }\n",
+    "sites/blog/tests.conf": (
+        "location = /own { return 200 $own; }\n"
+        "location ~ ^/private/.*\\.php$ { return 403; }\n"
+        "location ~ \\.bak$ { return 200 shown; }\n"
+        "location ^~ /archive/ { }\n"
+    ),
+    "sites/docs/tests.conf": "location = /own { return 200 docs; }\n",
+    "sites/manual/tests.conf": "location = /own { return 200 manual; }\n",
+    "sites/nobody/tests.conf": "what is of no site, is not read\n",
+}
+
+
 @contextmanager
 def serving(host: Host) -> Iterator[Served]:
     """Serve a host's sites meanwhile; skips the test where its release's programs aren't here."""
@@ -209,6 +224,10 @@ def serving(host: Host) -> Iterator[Served]:
         static_dir = host.variables.get("static_site_dir", "/srv/slipway/static")
         served = Served(stage, static_dir, free_port(), free_port())
         (stage.outside / "temp").mkdir()
+        for path, text in CUSTOM.items():
+            file = stage.outside / "etc/slipway/nginx/custom" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         _certificate(stage)
         for site in (site["name"] for site in host.sites):
             served.write(site, "index.php" if site in UIDS else "index.html", PROGRAM if site in UIDS else "front")

@@ -159,6 +159,7 @@ def web_sites(
             "type": site["type"],
             "names": site["names"],
             "certificate": name,
+            "directives": site.get("nginx", []),
         }
         if site["type"] == "wordpress":
             root = f"{_folder(site)}/public"

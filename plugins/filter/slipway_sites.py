@@ -21,6 +21,8 @@ description:
   - C(slipway_secret_paths) tells where those lie on the controller.
   - C(slipway_complete_sites) gives every site all its keys.
   - C(slipway_foreign_accounts) tells which names and ids of sites a host gave to something else.
+  - C(slipway_nginx_lines) gives a dictionary of nginx's directives as lines, C(slipway_nginx_fault) tells what is wrong
+    with such a line, and C(slipway_nginx_option_faults) with the dictionary.
 """
 
 Site = dict[str, Any]
@@ -32,6 +34,7 @@ _COMMON: dict[str, Any] = {
     "domain": str,
     "aliases": [str],
     "uid": int,
+    "nginx": [str],
 }
 _KEYS: dict[str, dict[str, Any]] = {
     "wordpress": {
@@ -132,6 +135,14 @@ _UID_COUNT = 10000
 _REPLICAS = 16
 # What one worker of PHP needs, in MiB: with less, no container of a site comes up.
 _MEMORY_MB = 64
+
+# What nginx's reader takes for one (its ngx_conf_read_token): a quote and a "#" count where a word begins, a backslash
+# takes its meaning from what follows it, and "${" is a variable's.
+_NGINX_TOKEN = re.compile(
+    r"""[ \t]+|\#.*|(?P<mark>[;{}])"""
+    r"""|(?P<word>"(\\.|[^"\\])*"|'(\\.|[^'\\])*'|(?!["'])(\\.|\$\{|[^ \t;{\\])+)"""
+)
+_DIRECTIVE = re.compile(r"[a-z][a-z0-9_]*")
 
 # A mistake: the path of the key in the site, empty for the site itself, and what is wrong.
 Mistake = tuple[str, str]
@@ -368,12 +379,74 @@ def _common_mistakes(site: Site) -> Iterator[Mistake]:
     for path, domain in _names(site):
         if fault := _domain_fault(domain):
             yield path, fault
+    for number, line in enumerate(site.get("nginx", [])):
+        if line is not None and (fault := nginx_fault(line)):
+            yield f"nginx[{number}]", f"{_shown(line)} is not allowed; {fault}"
     if not _UID_FIRST <= site.get("uid", _UID_FIRST) < _UID_FIRST + _UID_COUNT:
         yield (
             "uid",
             f"{site['uid']} is not allowed; {_UID_FIRST} to {_UID_FIRST + _UID_COUNT - 1}, or none to have one worked"
             " out",
         )
+
+
+def nginx_fault(line: str) -> str:
+    """Return what is wrong with a line of nginx's directives, each of them whole; empty if nothing is.
+
+    Which directives there are, and what they take, is for nginx to say.
+    """
+    if any(_is_control(character) and character != "\t" for character in line):
+        return "give each directive a line of its own, without control characters"
+    depth = words = position = 0
+    while position < len(line):
+        token = _NGINX_TOKEN.match(line, position)
+        if token is None:
+            return "a quote is not closed, or a backslash has nothing behind it"
+        position = token.end()
+        if token["word"]:
+            words += 1
+            continue
+        if token["mark"] is None:
+            continue
+        if (token["mark"] == "}") == bool(words):
+            return "a ';' is missing" if words else f"nothing stands before the {token['mark']!r}"
+        words = 0
+        depth += {";": 0, "{": 1, "}": -1}[token["mark"]]
+        if depth < 0:
+            return "it closes a block that it doesn't open"
+    if depth:
+        return "it opens a block that it doesn't close"
+    return "" if line.strip() and not words else "a ';' is missing"
+
+
+def nginx_lines(options: dict[str, Any]) -> list[str]:
+    """Return directives of nginx as lines; one with a list of values is there once for each."""
+    words = {True: "on", False: "off"}
+    return [
+        f"{name} {words[value] if isinstance(value, bool) else value};"
+        for name, values in options.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+
+
+def nginx_option_faults(options: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a dictionary of nginx's directives, as far as that shows without nginx."""
+    faults = []
+    for name, values in options.items():
+        each = values if isinstance(values, list) else [values]
+        if not _DIRECTIVE.fullmatch(name):
+            faults.append(f"{name!r} is no name of a directive")
+        elif not all(isinstance(value, str | int | float) and str(value).strip() for value in each):
+            faults.append(f"{name}: give a text, a number, on or off, or a list of these")
+        else:
+            faults += [f"{name}: {fault}" for line in nginx_lines({name: each}) if (fault := _option_fault(line))]
+    return faults
+
+
+def _option_fault(line: str) -> str:
+    """Return what is wrong with a line that is one directive without a block."""
+    marks = [token["mark"] for token in _NGINX_TOKEN.finditer(line) if token["mark"]]
+    return nginx_fault(line) if marks == [";"] else "give what one directive takes; a block goes into a file"
 
 
 def _names(site: Site) -> list[tuple[str, str]]:
@@ -565,4 +638,7 @@ class FilterModule:
             "slipway_secret_paths": secret_paths,
             "slipway_complete_sites": complete_sites,
             "slipway_foreign_accounts": foreign_accounts,
+            "slipway_nginx_lines": nginx_lines,
+            "slipway_nginx_fault": nginx_fault,
+            "slipway_nginx_option_faults": nginx_option_faults,
         }

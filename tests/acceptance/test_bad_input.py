@@ -119,6 +119,21 @@ CASES = (
         _sites(lambda sites: sites[0].update(timezone="Europe/Hamburg")),
         ("slipway_sites[0].timezone", "'Europe/Hamburg'", "Europe/Berlin"),
     ),
+    Case(
+        "a line for nginx that leaves its block",
+        _sites(lambda sites: sites[0].update(nginx=["gzip off;", "} server { listen 81; }"])),
+        ("slipway_sites[0].nginx[1]", "listen 81", "doesn't open"),
+    ),
+    Case(
+        "a directive of nginx that is set already",
+        _set(nginx_tls_options={"client_max_body_size": "1g"}),
+        ("nginx_tls_options", "client_max_body_size", "nginx_tls_body_max"),
+    ),
+    Case(
+        "an FTP server without encryption",
+        _set(ftp_options={"ssl_enable": False}),
+        ("ftp_options", "ssl_enable", "encryption"),
+    ),
     Case("id of another", _sites(lambda sites: sites[0].update(uid=33)), ("slipway_sites[0].uid", "33", "20000")),
     Case(
         "unknown type",

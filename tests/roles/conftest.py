@@ -71,14 +71,17 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
-    """Return what runs the role again, with other variables than the scenario's; those hold again after the test."""
+def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Return what runs the role again, with other variables than the scenario's; those hold again after the test.
+
+    It returns what the run prints, and raises AssertionError with the end of that where the run fails.
+    """
     program = str(Path(sys.executable).parent / "ansible-playbook")
     inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)
     host = request.node.callspec.params["machine"]
     told: list[dict[str, Any]] = []
 
-    def run(*arguments: str, **variables: Any) -> None:
+    def run(*arguments: str, **variables: Any) -> str:
         told.append(variables)
         done = subprocess.run(
             [program, "role.yml", "-i", inventory, "--limit", host, "-e", json.dumps(variables), *arguments],
@@ -89,6 +92,7 @@ def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout
 
     yield run
     if told and told[-1]:

@@ -41,6 +41,16 @@ def test_an_upload_lies_in_the_site_and_is_its_own(machine: Machine, connection:
     connection.delete("/public/upload.txt")
 
 
+def test_settings_of_the_users_own_count(machine: Machine, blog: Site, connection: Ftps, given: Given) -> None:
+    with socket.create_connection((blog.address, 21), timeout=20) as plain:
+        assert plain.recv(100).rstrip() == f"220 {given['ftp_options']['ftpd_banner']}".encode()
+    connection.enter("blog", password(given))
+    connection.put("/public/upload.txt", b"by ftp\n")
+    # By the role's own umask 640.
+    assert machine.run("stat -c %a /var/www/blog/public/upload.txt") == "644"
+    connection.delete("/public/upload.txt")
+
+
 def test_it_is_locked_into_its_folder(connection: Ftps, given: Given) -> None:
     connection.enter("blog", password(given))
     connection.cwd("/../..")

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import shlex
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,79 @@ def test_who_is_silent_keeps_nobody_out(machine: Machine, client: Client) -> Non
         assert len([one for one in silent if is_open(one)]) > 100
     assert client.get("/").status == 200
     assert deaths(machine) == before
+
+
+CUSTOM = "/etc/slipway/nginx/custom"
+OWN = f"{CUSTOM}/sites/docs/own.conf"
+
+
+@pytest.fixture
+def own(machine: Machine, converge: Callable[..., str]) -> Iterator[Callable[[str], None]]:
+    """Return what writes a file of the user's own for the static site; it is gone after the test."""
+
+    def write(text: str) -> None:
+        machine.feed(f"cat >{OWN} && chmod 0644 {OWN}", text)
+
+    yield write
+    machine.run(f"rm -f {OWN}")
+    converge()
+
+
+def test_the_inventorys_own_directives_count(client: Client) -> None:
+    assert client.get("/health").status == 204
+    assert "ETag" not in client.get("/").headers
+
+
+def test_files_of_the_users_own_are_loaded_by_a_run(
+    client: Client, own: Callable[[str], None], converge: Callable[..., str]
+) -> None:
+    for text in ("first", "second"):
+        own(f"location = /own {{ return 200 {text}; }}\n")
+        converge()
+        assert client.get("/own").text == text
+    # A run that has nothing to do leaves them alone, and so does one that recreates the container.
+    assert "changed=0 " in converge()
+    converge(nginx_tls_memory_mb=128)
+    assert client.get("/own").text == "second"
+
+
+def test_a_broken_file_fails_the_run_and_the_server_goes_on(
+    client: Client, own: Callable[[str], None], converge: Callable[..., str]
+) -> None:
+    own("location = /own { return 200 served; }\n")
+    converge()
+    own("location = /own { return 200 served; }\nnonsense on;\n")
+    for variables in ({}, {}, {"nginx_tls_memory_mb": 128}):
+        with pytest.raises(AssertionError, match=f'unknown directive "nonsense" in {OWN}:2'):
+            converge(**variables)
+        assert client.get("/own").text == "served"
+        assert client.get("/").status == 200
+
+
+def test_a_file_that_others_can_change_fails_the_run(
+    machine: Machine, own: Callable[[str], None], converge: Callable[..., str]
+) -> None:
+    assert machine.run(f"find {CUSTOM} -type d ! -perm 0755 -o ! -user root") == ""
+    own("gzip off;\n")
+    machine.run(f"chmod o+w {OWN}")
+    with pytest.raises(AssertionError, match=f"{OWN}: not allowed here"):
+        converge()
+
+
+def test_a_file_of_nobodys_among_the_sites_is_named_and_stays(
+    machine: Machine, client: Client, given: dict[str, Any], converge: Callable[..., str]
+) -> None:
+    sites = "/etc/slipway/nginx/sites"
+    # nginx would refuse it.
+    machine.feed(f"cat >{sites}/foreign.conf", "nonsense on;\n")
+    try:
+        assert f"WARNING: {sites}/foreign.conf: not written by Slipway" in " ".join(
+            converge(nginx_tls_sites=given["nginx_tls_sites"][:1]).split()
+        )
+        assert client.get("/").status == 200
+        assert machine.run(f"ls {sites}").split() == ["docs.conf", "foreign.conf"]
+    finally:
+        machine.run(f"rm {sites}/foreign.conf")
 
 
 def test_https_on_another_port_keeps_it(machine: Machine, docs: Site, converge: Callable[..., None]) -> None:

@@ -99,6 +99,13 @@ def test_a_site_with_a_server_of_its_own_is_proxied(compose: bool) -> None:
     assert upstream == f"{'static-manual' if compose else '127.0.0.1'}:{manual['port']}"
 
 
+def test_a_sites_lines_for_nginx_reach_it() -> None:
+    lines = ["expires 1h;", "etag off;"]
+    sites = [FULL[0] | {"nginx": lines}, *FULL[1:]]
+    told = roles.web_sites(sites, True, 1, "/srv/slipway/static", "nginx")
+    assert [site["directives"] for site in told] == [lines, *([] for _ in FULL[1:])]
+
+
 def test_the_default_server_counts_where_a_site_says_nothing() -> None:
     served = {site["name"]: site["server"] for site in roles.static_sites(FULL, "http-server")}
     assert served == {"docs": "http-server", "manual": "http-server"}

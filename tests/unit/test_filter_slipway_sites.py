@@ -13,6 +13,8 @@ from plugins.filter.slipway_sites import (
     complete_sites,
     default_uid,
     foreign_accounts,
+    nginx_lines,
+    nginx_option_faults,
     secret_names,
     secret_paths,
     site_errors,
@@ -57,6 +59,7 @@ def test_everything_that_can_be_said_may_be_said() -> None:
     full = wordpress(
         aliases=["www.blog.example.test"],
         uid=20001,
+        nginx=["client_max_body_size 1g;", "location = /health { return 204; }"],
         language="de_DE",
         timezone="Europe/Berlin",
         permalinks="/%year%/%postname%/",
@@ -201,6 +204,20 @@ BAD: dict[str, tuple[list[Any], list[str]]] = {
     "a name twice": ([wordpress(), wordpress(domain="b.example.test")], ["[1].name", "blog", "[0]"]),
     "a domain twice": ([wordpress(), static(domain="blog.example.test")], ["[1].domain", "[0].domain"]),
     "a domain as alias": ([wordpress(), static(aliases=["blog.example.test"])], ["[1].aliases[0] (docs)"]),
+    "a line for nginx without its end": (
+        [wordpress(nginx=["expires 1h"])],
+        ["[0].nginx[0] (blog)", "'expires 1h'", "';'"],
+    ),
+    "a line for nginx that leaves its block": (
+        [static(nginx=["gzip off;", "} server { listen 81; }"])],
+        ["[0].nginx[1] (docs)", "doesn't open"],
+    ),
+    "two lines for nginx in one": (
+        [static(nginx=["gzip off;\nexpires 1h;"])],
+        ["[0].nginx[0] (docs)", "line of its own"],
+    ),
+    "no list of lines for nginx": ([static(nginx="gzip off;")], ["[0].nginx (docs)", "list"]),
+    "a mapping for a line for nginx": ([static(nginx=[{"gzip": "off"}])], ["[0].nginx[0] (docs)", "a text"]),
     "a user id twice": ([wordpress(uid=20001), static(uid=20001)], ["[1].uid", "20001"]),
     "a user id of the system": ([wordpress(uid=33)], ["[0].uid", "33", "20000 to 29999"]),
     "a user id that is no port": ([static(uid=70000)], ["[0].uid", "70000", "20000 to 29999"]),
@@ -525,3 +542,37 @@ def test_a_user_id_stays_when_sites_come_and_go() -> None:
     assert default_uid("blog") == default_uid("blog")
     for name in ("blog", "journal", "docs", "a", "z" * 16):
         assert 20000 <= default_uid(name) < 30000
+
+
+def test_directives_become_lines_as_nginx_has_them() -> None:
+    options = {"gzip_static": True, "etag": False, "map_hash_max_size": 4096, "add_header": ["A 'x; y'", "B z always"]}
+    assert nginx_lines(options) == [
+        "gzip_static on;",
+        "etag off;",
+        "map_hash_max_size 4096;",
+        "add_header A 'x; y';",
+        "add_header B z always;",
+    ]
+    assert nginx_option_faults(options) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"map $a $b": "x"}, "'map $a $b' is no name"),
+        ({"etag": None}, "etag: give a text"),
+        ({"etag": ""}, "etag: give a text"),
+        ({"etag": {"on": 1}}, "etag: give a text"),
+        ({"etag": ["on", None]}, "etag: give a text"),
+        ({"etag": "on;"}, "etag: give what one directive takes"),
+        ({"etag": "on; server_tokens on"}, "etag: give what one directive takes"),
+        ({"map": "$a $b { default 1; }"}, "map: give what one directive takes"),
+        ({"etag": "on; } http {"}, "etag: give what one directive takes"),
+        ({"etag": "on # as ever"}, "etag: give what one directive takes"),
+        ({"etag": "on\nx"}, "etag: give each directive a line"),
+        ({"etag": "'on"}, "etag: a quote is not closed"),
+    ],
+)
+def test_directives_that_are_none_are_refused(options: dict[str, Any], said: str) -> None:
+    (fault,) = nginx_option_faults(options)
+    assert fault.startswith(said)

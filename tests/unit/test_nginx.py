@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import ssl
 import struct
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from plugins.filter.slipway_sites import nginx_fault
 from tests.acceptance.waiting import wait_until
-from tests.rendered import FEW, HOSTS, Host, Platform, marks
+from tests.parsers import parsers_with
+from tests.rendered import DEBIAN, FEW, HOSTS, Host, Platform, marks
+from tests.repository import ROOT, load
 from tests.serving import Served, serving
+from tests.unit.refusing import refusal
+from tools.parsers import PACKAGES
 
 BLOG, JOURNAL, DOCS, MANUAL = (f"{name}.example.test" for name in ("blog", "journal", "docs", "manual"))
 ALIAS = "www.blog.example.test"
@@ -434,6 +448,248 @@ def test_old_clients_get_no_http_2_by_force(served: Served) -> None:
     with served.connect(BLOG) as secure:
         assert secure.selected_alpn_protocol() == "http/1.1"
         assert isinstance(secure, ssl.SSLSocket)
+
+
+# The users' own settings.
+
+
+def test_the_users_own_files_are_read(served: Served) -> None:
+    """Those of http, with what they define, and those of a site of each type."""
+    assert served.ask(BLOG, "/own?own=yes").text == "127.0.0.1"
+    assert served.ask(BLOG, "/own").text == "none"
+    assert [served.ask(name, "/own").text for name in (DOCS, MANUAL)] == ["docs", "manual"]
+
+
+def test_the_sites_own_lines_are_read(served: Served) -> None:
+    assert served.ask(BLOG, "/health").status == 204
+    assert served.ask(BLOG, "/").headers.get_all("X-Own") == ["a; {b}"]
+    assert served.ask(BLOG, "/").headers.get_all("X-Frame-Options") == ["SAMEORIGIN"]
+    assert served.ask(JOURNAL, "/health").json()["SCRIPT_NAME"] == "/index.php"
+
+
+def test_a_pattern_of_the_users_comes_before_php_and_after_what_is_never_served(served: Served) -> None:
+    for path in ("private/page.php", "page.bak", "archive/x.sql"):
+        served.write("blog", path, "content")
+    assert served.ask(BLOG, "/private/page.php").status == 403
+    assert served.ask(BLOG, "/page.bak").status == 404
+    # A prefix that no pattern is asked after is the way to serve it.
+    assert served.ask(BLOG, "/archive/x.sql").text == "content"
+
+
+def fault_of(release: str, *lines: str, block: str = "") -> str:
+    """Return what the nginx of a release has against lines of http, or of a block in it; empty if nothing."""
+    parsers, nginx = parsers_with(release, "nginx")
+    text = "\n".join(lines)
+    with tempfile.NamedTemporaryFile("w", dir=parsers.root / "tmp", suffix=".conf") as file:
+        file.write(f"events {{}}\nhttp {{\n{f'{block} {{\n{text}\n}}' if block else text}\n}}\n")
+        file.flush()
+        done = parsers.run(nginx, "-t", "-q", "-c", f"/tmp/{Path(file.name).name}")
+    return done.stdout if done.returncode else ""
+
+
+# What values of the template stand for; the lines of the others are as they are.
+VALUES = {
+    "client_max_body_size": "65m",
+    "resolver": "127.0.0.11",
+    "server_names_hash_bucket_size": "128",
+    "server_names_hash_max_size": "512",
+    "set_real_ip_from": "127.0.0.1",
+    "ssl_ciphers": "HIGH",
+    "ssl_ecdh_curve": "X25519",
+    "ssl_protocols": "TLSv1.3",
+}
+# There may be several, each with another name in it.
+SEVERAL = {"access_log", "include", "limit_conn_zone", "limit_req_zone"}
+# A second one would add to ours, or take its place.
+MIXED = {"ssl_protocols", "ssl_session_cache"}
+
+
+@pytest.mark.parametrize("release", PACKAGES)
+def test_the_role_knows_which_directives_are_its_own(release: str) -> None:
+    """Those of which nginx takes no second one are those that nginx_tls_options doesn't take."""
+    variables = load(ROOT / "roles/nginx_tls/vars/main.yml")
+    own = {*variables["__nginx_tls_own_directives"], *variables["__nginx_tls_replaced_directives"]}
+    template = (ROOT / "roles/nginx_tls/templates/nginx.conf.j2").read_text()
+    found = dict(re.findall(r"^    ([a-z]\w*) ([^\n]*);$", template.partition("http {")[2], re.MULTILINE))
+    assert found.keys() >= own | SEVERAL
+    refused = set()
+    for name in found.keys() - SEVERAL:
+        value = VALUES.get(name, found[name].replace("{{ __nginx_tls_temp_dir }}", "/tmp"))
+        line = f"{name} {value};"
+        assert fault_of(release, line) == ""
+        if "duplicate" in fault_of(release, line, line):
+            refused.add(name)
+    assert refused | MIXED == own
+
+
+WHOLE = (
+    "expires 1h;",
+    "location = /x { return 204; }",
+    'location ~ "^/x{2}$" { add_header A \';}\'; return 200 "it\'s \\"x\\""; }',
+    "if ($host = a) { return 301 https://${host}x$request_uri; } # as ever {",
+    "set $x it's; set $y a#b;",
+    "\tgzip off;\t",
+    "# nothing",
+)
+BROKEN = (
+    "location ~ ^/x{2}$ { return 204; }",
+    "expires 1h",
+    "location = /x { return 204 }",
+    "location = /x { return 204;",
+    "location = /x { return 204; }}",
+    "location = /x { return 204; # }",
+    "return 200 'x;",
+    'return 200 "x\\";',
+    "; gzip off;",
+    "{ }",
+    "gzip off; \\",
+)
+
+
+@pytest.mark.parametrize("line", WHOLE)
+def test_a_line_that_is_taken_is_one_to_nginx(line: str) -> None:
+    assert [fault_of(release, line, block="server") for release in PACKAGES] == ["" for _ in PACKAGES]
+    assert nginx_fault(line) == ""
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_line_that_is_refused_is_none_to_nginx(line: str) -> None:
+    assert all(fault_of(release, line, block="server") for release in PACKAGES)
+    assert nginx_fault(line)
+
+
+def test_a_line_stays_in_its_block() -> None:
+    """nginx wouldn't notice."""
+    line = "} server { listen 127.0.0.1:81;"
+    assert [fault_of(release, line, block="server") for release in PACKAGES] == ["" for _ in PACKAGES]
+    assert nginx_fault(line) == "it closes a block that it doesn't open"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"nginx_tls_options": {"etag": False, "gzip": False, "client_max_body_size": "1g"}},
+            "nginx_tls_options: client_max_body_size, gzip is not allowed, because the role sets it; use"
+            " nginx_tls_body_max, the directives of a site",
+        ),
+        ({"nginx_tls_options": {"etag": "on;"}}, "nginx_tls_options: etag: give what one directive takes"),
+        (
+            {"nginx_tls_sites": [{"name": "a"}, {"name": "docs", "directives": ["etag off;", "expires 1h"]}]},
+            "nginx_tls_sites: the directive 'expires 1h' of docs is not allowed; a ';' is missing",
+        ),
+    ],
+    ids=["one of the role's own", "more than a value", "a line without its end"],
+)
+def test_settings_that_can_t_work_are_refused(tmp_path: Path, variables: dict[str, Any], said: str) -> None:
+    assert said in refusal(tmp_path, "nginx_tls", **variables)
+
+
+# What a run does with what lies there.
+
+
+@dataclass
+class Configured:
+    """A folder of this machine that the role configures in place of the host's, by a server that only takes notes."""
+
+    folder: Path
+
+    def run(self, *sites: str) -> str:
+        """Return what a run with these sites prints, on one line; the server is told of a run in ``reloaded``."""
+        (self.folder.parent / "reloaded").unlink(missing_ok=True)
+        given = {
+            "nginx_tls_sites": [
+                {"name": name, "type": "static", "names": [f"{name}.test"], "certificate": name, "root": "/srv"}
+                for name in sites
+            ],
+            "__nginx_tls_config_dir": str(self.folder),
+            "__nginx_tls_config_file": str(self.folder / "nginx.conf"),
+            "__nginx_tls_check": f"test ! -e {self.folder}/custom/http/broken.conf",
+            "__nginx_tls_reload": f"touch {self.folder.parent}/reloaded",
+            "__nginx_tls_running": {"stat": {"exists": True}},
+            "__nginx_tls_pending": False,
+        }
+        files = [str(ROOT / f"roles/nginx_tls/vars/{name}.yml") for name in ("Debian", "native")]
+        play = {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": {"ansible_python_interpreter": sys.executable, "ansible_facts": DEBIAN.facts},
+            "vars_files": files,
+            "tasks": [{"ansible.builtin.include_role": {"name": "nginx_tls", "tasks_from": "config"}}],
+        }
+        path = self.folder.parent / "play.json"
+        path.write_text(json.dumps([play]))
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        done = subprocess.run(
+            [program, "-i", "localhost,", "-e", json.dumps(given), str(path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return " ".join((done.stdout + done.stderr).split())
+
+    @property
+    def reloaded(self) -> bool:
+        return (self.folder.parent / "reloaded").exists()
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    if os.geteuid():
+        pytest.skip("the configuration is root's, and so is who writes it")
+    return Configured(tmp_path / "nginx")
+
+
+def test_the_users_own_files_are_loaded_and_left(configured: Configured) -> None:
+    assert "failed=0" in configured.run("blog", "docs")
+    assert configured.reloaded
+    http, blog, docs = (configured.folder / "custom" / name for name in ("http", "sites/blog", "sites/docs"))
+    assert {path.stat().st_mode & 0o777 for path in (http.parent, http, blog.parent, blog, docs)} == {0o755}
+    (blog / "own.conf").write_text("gzip off;")
+    configured.run("blog", "docs")
+    assert configured.reloaded
+    # The same file is another configuration elsewhere.
+    (blog / "own.conf").rename(docs / "own.conf")
+    configured.run("blog", "docs")
+    assert configured.reloaded
+    (http / "broken.conf").write_text("x")
+    assert "failed=1" in configured.run("blog", "docs")
+    assert not configured.reloaded
+    (http / "broken.conf").unlink()
+    # What an included file names has any name. Of a site that is gone the file stays.
+    (http / "users").write_text("captain")
+    assert "failed=0" in configured.run("blog")
+    assert configured.reloaded
+    assert (docs / "own.conf").exists()
+
+
+def test_of_the_sites_that_are_gone_only_ours_are_removed(configured: Configured) -> None:
+    sites = configured.folder / "sites"
+    sites.mkdir(parents=True)
+    (sites / "foreign.conf").write_text("server { listen 81; }")
+    (sites / "gone.conf").write_text("# Written by Slipway; changes are overwritten.\n")
+    said = configured.run("docs")
+    assert sorted(path.name for path in sites.iterdir()) == ["docs.conf", "foreign.conf"]
+    assert f"WARNING: {sites}/foreign.conf: not written by Slipway, and not included" in said
+    main = (configured.folder / "nginx.conf").read_text()
+    assert re.findall(r"include \S*/sites/(\S*);", main) == ["docs.conf"]
+
+
+def test_files_that_not_only_root_can_change_are_refused(configured: Configured) -> None:
+    folder = configured.folder / "custom/sites/docs"
+    folder.mkdir(parents=True)
+    for name, mode in (("good.conf", 0o640), ("group.conf", 0o664), ("others.conf", 0o646), ("owner.conf", 0o644)):
+        (folder / name).write_text("gzip off;")
+        (folder / name).chmod(mode)
+    os.chown(folder / "owner.conf", 20001, 0)
+    (folder / "link.conf").symlink_to("good.conf")
+    said = configured.run("docs")
+    found = re.search(r"(\S+(?:, \S+)*): not allowed here", said)
+    assert found
+    assert {Path(path).stem for path in found[1].split(", ")} == {"group", "others", "owner", "link"}
 
 
 def test_there_are_hosts_of_each_kind() -> None:

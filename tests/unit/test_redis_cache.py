@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.repository import ROOT, load
+from tests.unit.refusing import refusal
 from tests.unit.test_object_cache import users
 
 Ask = Callable[..., str]
@@ -143,42 +141,6 @@ def test_a_user_holds_nobody_up(ask: Ask) -> None:
     assert time.monotonic() - start < 1
 
 
-def validate(tmp_path: Path, **variables: Any) -> str:
-    """Run the role's checks alone; return what they say, empty if nothing is refused."""
-    play = [
-        {
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": {
-                "ansible_facts": {
-                    "os_family": "Debian",
-                    "distribution_major_version": "13",
-                    "processor_nproc": 2,
-                }
-            },
-            "tasks": [{"ansible.builtin.include_role": {"name": "redis_cache", "tasks_from": "validate"}}],
-        }
-    ]
-    (tmp_path / "play.json").write_text(json.dumps(play), encoding="utf-8")
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "ansible-playbook"),
-            "-i",
-            "localhost,",
-            "-e",
-            json.dumps(variables),
-            str(tmp_path / "play.json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
-
-
 def test_only_policies_that_may_drop_any_value_are_taken() -> None:
     """With another one a full cache would refuse what sites store, until somebody empties it."""
     spec = load(ROOT / "roles/redis_cache/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
@@ -187,11 +149,13 @@ def test_only_policies_that_may_drop_any_value_are_taken() -> None:
 
 def test_no_further_setting_replaces_a_variable(tmp_path: Path) -> None:
     options = {"slowlog-max-len": 10, "maxmemory-policy": "noeviction", "MaxMemory": 1, "requirepass": "x"}
-    said = " ".join(validate(tmp_path, redis_cache_options=options).split())
+    said = refusal(tmp_path, "redis_cache", redis_cache_options=options)
     assert "redis_cache_options: maxmemory-policy, MaxMemory, requirepass is not allowed" in said
     assert "use redis_cache_maxmemory_policy, redis_cache_maxmemory_mb, redis_cache_users" in said
 
 
 def test_other_settings_and_policies_are_taken(tmp_path: Path) -> None:
     options = {"slowlog-max-len": 10, "maxmemory-samples": 10}
-    assert validate(tmp_path, redis_cache_maxmemory_policy="allkeys-lfu", redis_cache_options=options) == ""
+    assert (
+        refusal(tmp_path, "redis_cache", redis_cache_maxmemory_policy="allkeys-lfu", redis_cache_options=options) == ""
+    )
