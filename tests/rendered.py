@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.repository import BLOCKS, ROLES, ROOT, load, module_of
+from tests.repository import BLOCKS, COMPONENTS, ROLES, ROOT, load, module_of
 
 DATA = Path(__file__).parent / "data"
 
@@ -269,7 +269,6 @@ BACKEND = next(host for host in OTHERS if host.provider == "native" and not host
 
 # They come along with others.
 SERVES = {"container_stack", "service_unit"}
-COMPONENTS = load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
 ORDER = [
     "host_baseline",
     "tls_certificate",

@@ -44,6 +44,10 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
 
 
+# What Slipway serves with: role, group, and what the playbooks know of each.
+COMPONENTS: list[dict[str, Any]] = load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
+
+
 def strings(value: Any) -> Iterator[str]:
     """Yield every string in a value, keys of mappings included."""
     if isinstance(value, str):

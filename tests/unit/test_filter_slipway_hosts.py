@@ -10,7 +10,7 @@ import pytest
 
 from plugins.filter import slipway_hosts as hosts
 from plugins.filter.slipway_roles import role_options
-from tests.repository import ROOT, load
+from tests.repository import COMPONENTS, ROOT, load
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,6 @@ def test_what_is_moved_needs_its_room_where_it_goes() -> None:
     (line,) = hosts.short_disks(_rooms(root=9000, srv=3000), PARTS, 4096, 5000)
     assert "on /srv" in line
     assert "6024 MiB" in line
-
-
-COMPONENTS = load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
 
 
 def test_who_shares_files_and_sockets_is_on_one_host() -> None:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.repository import ROOT, load, playbooks
+from tests.repository import COMPONENTS, ROOT, load, playbooks
 
 # Reserved for documentation: nobody answers there.
 NOWHERE = "192.0.2.200"
@@ -289,9 +289,7 @@ def test_a_host_of_the_group_slipway_serves_with_everything(inventory: Inventory
     book.write_text(GROUPED.format(check=ROOT / CHECK, folder=tmp_path))
     done = ansible_playbook(str(book), "-i", str(folder), "--limit", limit)
     assert done.returncode == 0, done.stdout
-    everything = {
-        component["group"] for component in load(ROOT / "playbooks/vars/components.yml")["__slipway_components"]
-    }
+    everything = {component["group"] for component in COMPONENTS}
     assert set(json.loads((tmp_path / "vm1").read_text())) == everything | {"slipway"}
     assert json.loads((tmp_path / "db1").read_text()) == ["database", "slipway"]
     assert not (tmp_path / "foreign").exists()
