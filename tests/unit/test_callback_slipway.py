@@ -392,8 +392,9 @@ def test_a_run_that_waited_long_enough_ends_with_one_line(pair: Pair) -> None:
 def test_filters_and_tests_are_loaded_before_the_first_fork() -> None:
     """In a process of its own, since this one has loaded them already."""
     program = (
-        "from ansible.plugins.loader import filter_loader, test_loader\n"
+        "from ansible.plugins.loader import filter_loader, init_plugin_loader, test_loader\n"
         "from plugins.callback.slipway import CallbackModule\n"
+        "init_plugin_loader()\n"
         "loaders = [filter_loader, test_loader]\n"
         "assert not any(loader._cached_non_collection_wrappers for loader in loaders)\n"
         "CallbackModule().v2_playbook_on_start(None)\n"
