@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog dist
+.PHONY: help venv up provision down lab-env test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog dist
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -26,12 +26,14 @@ APART ?=
 ARGS ?=
 # Extra arguments of the tests of make verify, whose ARGS are those of make provision: make verify PYTEST_ARGS='-k tls'.
 PYTEST_ARGS ?=
-# The hosts to work on: make verify INVENTORY=~/hosts.
+# The hosts to work on: make verify INVENTORY=~/hosts. Those of make up are called lab: make provision INVENTORY=lab.
 INVENTORY ?= inventory
 WORKERS ?= 2
 # The roles to work on: make molecule ROLE=redis_cache.
 ROLE ?=
 
+lab_inventory := .slipway/lab/inventory
+hosts = $(if $(filter lab,$(INVENTORY)),$(lab_inventory),$(INVENTORY))
 lab_args := $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PROVIDER),--provider $(PROVIDER))
 # The groups of either target where there are two.
 front := docker_hosts,web,php,ftp,static
@@ -46,13 +48,16 @@ venv: ## Make or renew .venv from requirements.lock (only when the lock changed)
 up: venv ## From nothing to a served stack on a disposable target, or on two [PLATFORM= PROVIDER= APART=]
 	$(bin)/python -m lab up $(lab_args) $(if $(APART),--groups $(front))
 	$(if $(APART),$(bin)/python -m lab up $(lab_args) --name backend --groups $(back))
-	$(bin)/ansible-playbook site.yml -i inventory $(ARGS)
+	$(bin)/ansible-playbook site.yml -i $(lab_inventory) $(ARGS)
 
 provision: venv ## Run the playbook alone, against the hosts of INVENTORY
-	$(bin)/ansible-playbook site.yml -i $(INVENTORY) $(ARGS)
+	$(bin)/ansible-playbook site.yml -i $(hosts) $(ARGS)
 
 down: venv ## Remove the target and all else the lab made on this machine
 	$(bin)/python -m lab down
+
+lab-env: venv ## Print SLIPWAY_INVENTORY and SLIPWAY_SUMMARY of the target, for scripts: eval "$$(make -s lab-env)"
+	@$(bin)/python -m lab env
 
 test: venv parsers ## Unit tests, lint, and the acceptance suite against the lab's target (made first if there is none)
 	$(bin)/python -m lab status --quiet || $(MAKE) up
@@ -72,7 +77,7 @@ verify: venv ## Only look: ask the sites of INVENTORY, then the acceptance suite
 	@umask 077; mkdir -p .slipway; rm -f .slipway/verify.html .slipway/verify.xml; \
 	SLIPWAY_VERIFY_DIR=$$(mktemp -d); export SLIPWAY_VERIFY_DIR; \
 	trap 'rm -rf "$$SLIPWAY_VERIFY_DIR"' EXIT; trap 'exit 130' INT TERM; \
-	$(bin)/ansible-playbook tests/verify.yml -i $(INVENTORY) $(ARGS); \
+	$(bin)/ansible-playbook tests/verify.yml -i $(hosts) $(ARGS); \
 	$(bin)/python -m pytest tests/acceptance -m 'not lab' --access "$$SLIPWAY_VERIFY_DIR" \
 	  --summary "$$(cat "$$SLIPWAY_VERIFY_DIR/summary")" \
 	  --html .slipway/verify.html --self-contained-html --junit-xml .slipway/verify.xml $(PYTEST_ARGS)
@@ -89,7 +94,7 @@ mutations: venv parsers ## Plant faults into copies of the tree, and prove that 
 	env -u ANSIBLE_CONFIG $(bin)/python -m tests.mutations $(ARGS)
 
 bench: venv ## What a run that changes nothing costs, on the hosts of INVENTORY, by Ansible's own strategy [ARGS=--repeats 3]
-	ANSIBLE_STRATEGY=linear $(bin)/python -m bench.runs --inventory $(INVENTORY) $(ARGS)
+	ANSIBLE_STRATEGY=linear $(bin)/python -m bench.runs --inventory $(hosts) $(ARGS)
 
 lint: venv ## Style, types and Ansible's production profile
 	$(bin)/ruff check .

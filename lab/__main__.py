@@ -1,10 +1,11 @@
-"""The lab as a program: ``python -m lab up|down|status|create|destroy|wordpress``."""
+"""The lab as a program: ``python -m lab up|down|status|env|create|destroy|wordpress``."""
 
 from __future__ import annotations
 
 import argparse
 import fcntl
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     commands = result.add_subparsers(dest="command", required=True)
     known = ", ".join(platforms.names())
 
-    up = commands.add_parser("up", help="make a target and write inventory/lab.yml")
+    up = commands.add_parser("up", help="make a target and write the inventory of it")
     up.add_argument("--platform", default=platforms.DEFAULT, help=f"one of: {known}")
     up.add_argument("--name", default=lab.NAME, help="the target's name (default: %(default)s)")
     up.add_argument("--groups", default=",".join(inventory.GROUPS), help="groups, comma-separated")
@@ -41,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="tell whether the target answers (exit code 0)")
     status.add_argument("--name", default=lab.NAME, help="the target's name (default: %(default)s)")
     status.add_argument("--quiet", action="store_true", help="say nothing")
+
+    commands.add_parser("env", help="print where inventory and summary of the targets are, for a shell to read")
 
     create = commands.add_parser("create", help="make a target that no inventory names; print it")
     create.add_argument("name")
@@ -66,12 +69,24 @@ def status(name: str, quiet: bool) -> int:
     return 0 if up else 1
 
 
+def environment() -> int:
+    """Print where programs find the targets, in lines that a shell can evaluate; return 1 where there is none."""
+    if not inventory.PATH.is_file():
+        say("there is no target: run `make up`")
+        return 1
+    print(f"SLIPWAY_INVENTORY={shlex.quote(str(inventory.FOLDER))}")
+    print(f"SLIPWAY_SUMMARY={shlex.quote(str(inventory.SUMMARY))}")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     given = parser().parse_args(arguments)
     try:
         if given.command == "status":
             return status(given.name, given.quiet)
+        if given.command == "env":
+            return environment()
         with locked():
             if given.command == "up":
                 groups = tuple(group for group in given.groups.split(",") if group)

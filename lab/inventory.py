@@ -1,17 +1,22 @@
-"""inventory/lab.yml: the targets of `up`, in their groups, for Ansible and the tests."""
+"""The inventory of `up`: its targets in their groups, for Ansible and the tests, apart from the hosts of inventory/."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
 from lab import targets
-from lab.base import ROOT
+from lab.base import ROOT, STATE
 from lab.targets import Target
 
-PATH = ROOT / "inventory" / "lab.yml"
+FOLDER = STATE / "inventory"
+PATH = FOLDER / "hosts.yml"
+# The authority, the secrets and the summary of the targets' runs; those of the hosts of inventory/ are no business of theirs.
+RUNS = STATE / "state"
+SUMMARY = RUNS / "summary.json"
 # The groups the playbooks know; a target is in all of them unless told otherwise, and then in this one alone.
 WHOLE = "slipway"
 _COMPONENTS = yaml.safe_load((ROOT / "playbooks/vars/components.yml").read_text())["__slipway_components"]
@@ -47,11 +52,21 @@ def write(variables: dict[str, str]) -> None:
     """Write the inventory of all targets that have groups, or remove it if there is none."""
     placed = [target for target in targets.known() if target.groups is not None]
     if not placed:
-        PATH.unlink(missing_ok=True)
+        remove()
         return
+    variables = {**variables, "slipway_state_dir": str(RUNS)}
     data = build([(target, targets.connection(target)) for target in placed], variables)
     PATH.parent.mkdir(parents=True, exist_ok=True)
     PATH.write_text(HEADER + yaml.safe_dump(data, sort_keys=False, width=1000))
+    # The sites and the settings are those of inventory/.
+    shared = FOLDER / "group_vars"
+    if not shared.is_symlink():
+        shared.symlink_to(ROOT / "inventory" / "group_vars")
+
+
+def remove() -> None:
+    """Remove the inventory."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def variables() -> dict[str, str]:

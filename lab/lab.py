@@ -34,7 +34,7 @@ def up(name: str, platform: str, groups: tuple[str, ...], provider: str | None) 
     if provider:
         variables["slipway_provider"] = provider
     inventory.write(variables)
-    say(f"target {name} ({target.platform}) answers at {target.address}: {inventory.PATH}")
+    say(f"target {name} ({target.platform}) answers at {target.address}: {inventory.FOLDER}")
 
 
 def destroy(name: str) -> None:
@@ -60,7 +60,7 @@ def down() -> None:
         if images.PULLED.exists():
             docker("image", "rm", *images.PULLED.read_text().split(), check=False)
         engine.stop()
-    inventory.PATH.unlink(missing_ok=True)
+    inventory.remove()
     if engine.our_pid() is None:
         shutil.rmtree(STATE, ignore_errors=True)
         say("all gone")

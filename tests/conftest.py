@@ -28,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--summary",
         type=Path,
-        default=ROOT / ".slipway" / "summary.json",
-        help="what the last run made, as it was written at the end of the run (default: %(default)s)",
+        default=ROOT / ".slipway/lab/state/summary.json",
+        help="what the last run made, as it was written at its end (default: that of the lab, %(default)s)",
     )
     group.addoption(
         "--access",

@@ -16,7 +16,7 @@ from tests.repository import ROOT, load
 BIN = Path(sys.executable).parent
 # The one of the lab's platforms whose archive has no Compose.
 NATIVE_ALONE = "debian12-systemd"
-INVENTORY = ROOT / "inventory" / "lab.yml"
+INVENTORY = ROOT / ".slipway" / "lab" / "inventory" / "hosts.yml"
 
 
 def hosts() -> dict[str, dict[str, object]]:
@@ -51,6 +51,6 @@ def platform(summary: Summary) -> str:
 def sites() -> dict[str, dict[str, Any]]:
     """Return slipway_sites of the inventory by name, as it is written there."""
     host = next(iter(hosts()))
-    command = ("ansible-inventory", "-i", "inventory", "--host", host)
+    command = ("ansible-inventory", "-i", str(INVENTORY.parent), "--host", host)
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, check=True)
     return {site["name"]: site for site in json.loads(done.stdout)["slipway_sites"]}

@@ -173,6 +173,14 @@ def test_what_is_kept_lies_in_the_project(project: Path) -> None:
     assert f"slipway_state_dir: {project}/.slipway" in done.stdout
 
 
+def test_two_inventories_share_nothing(project: Path) -> None:
+    shutil.copytree(project / "inventory", project / "staging")
+    for name, state in (("inventory/hosts.yml", ".slipway"), ("staging", "staging/.slipway")):
+        arguments = ("-i", name, "-m", "ansible.builtin.debug", "-a", "var=slipway_secrets_dir")
+        done = run(project, BIN / "ansible", "vm1", *arguments, ANSIBLE_STRATEGY="linear")
+        assert f"slipway_secrets_dir: {project}/{state}/secrets" in done.stdout
+
+
 LOCK = """# written by a program
 one==1.0 \\
     --hash=sha256:11 \\

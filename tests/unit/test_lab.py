@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from lab import archive, cache, files, images, inventory, network, platforms, ss
 from lab.archive import Archive, Source
 from lab.base import LabError, run, wait_for
 from lab.targets import Target
+from tests.repository import ROOT
+
+BIN = Path(sys.executable).parent
 
 DEB822 = """\
 Types: deb
@@ -168,20 +173,45 @@ class TestInventory:
         assert [host["slipway_provider"] for host in built["hosts"].values()] == ["native", "native"]
 
     def test_versions_stay_text(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inventory, "PATH", tmp_path / "lab.yml")
+        self.keep_in(tmp_path, monkeypatch)
         monkeypatch.setattr(targets, "known", lambda: [target for target, _ in self.hosts])
         inventory.write({"php_fpm_wordpress_version": "6.8"})
-        read = yaml.safe_load((tmp_path / "lab.yml").read_text())
+        read = yaml.safe_load((tmp_path / "lab/hosts.yml").read_text())
         assert read["all"]["hosts"]["web1"]["php_fpm_wordpress_version"] == "6.8"
-        assert inventory.variables() == {"php_fpm_wordpress_version": "6.8"}
+        assert inventory.variables()["php_fpm_wordpress_version"] == "6.8"
+
+    def test_has_the_sites_of_the_users_inventory_and_a_state_of_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.keep_in(tmp_path, monkeypatch)
+        assert program.main(["env"]) == 1
+        monkeypatch.setattr(targets, "known", lambda: [target for target, _ in self.hosts])
+        inventory.write({})
+        capsys.readouterr()
+        assert program.main(["env"]) == 0
+        found = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+        assert found == {
+            "SLIPWAY_INVENTORY": str(tmp_path / "lab"),
+            "SLIPWAY_SUMMARY": str(ROOT / ".slipway/lab/state/summary.json"),
+        }
+        command = (BIN / "ansible-inventory", "-i", tmp_path / "lab", "--host", "web1")
+        host = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+        assert host["slipway_state_dir"] == str(ROOT / ".slipway/lab/state")
+        assert [site["name"] for site in host["slipway_sites"]] == ["blog", "journal", "docs", "manual"]
 
     def test_goes_with_the_last_target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inventory, "PATH", tmp_path / "lab.yml")
-        (tmp_path / "lab.yml").write_text("---\n")
+        self.keep_in(tmp_path, monkeypatch)
+        (tmp_path / "lab").mkdir()
+        (tmp_path / "lab/hosts.yml").write_text("---\n")
         alone = Target("other", "debian13-systemd", "192.0.2.9", None)
         monkeypatch.setattr(targets, "known", lambda: [alone])
         inventory.write({})
-        assert not (tmp_path / "lab.yml").exists()
+        assert not (tmp_path / "lab").exists()
+
+    @staticmethod
+    def keep_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inventory, "FOLDER", folder / "lab")
+        monkeypatch.setattr(inventory, "PATH", folder / "lab/hosts.yml")
 
 
 class TestTargets:
