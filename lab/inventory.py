@@ -14,7 +14,7 @@ from lab.targets import Target
 
 FOLDER = STATE / "inventory"
 PATH = FOLDER / "hosts.yml"
-# The authority, the secrets and the summary of the targets' runs; those of the hosts of inventory/ are no business of theirs.
+# The authority, the secrets and the summary of the targets' runs; those of inventory/ are no business of theirs.
 RUNS = STATE / "state"
 SUMMARY = RUNS / "summary.json"
 # The groups the playbooks know; a target is in all of them unless told otherwise, and then in this one alone.
