@@ -19,7 +19,7 @@ def test_a_fault_can_be_planted(fault: Fault) -> None:
     assert not fault.old or path.read_text(encoding="utf-8").count(fault.old) == 1
     if isinstance(fault.check, Scenario):
         # Of the copy, a scenario takes these alone.
-        assert fault.path.startswith(("roles/", "plugins/modules/", "plugins/filter/"))
+        assert fault.path.startswith(("roles/", "plugins/modules/", "plugins/module_utils/", "plugins/filter/"))
         assert fault.check.name in scenarios.scenarios()
         assert fault.check.step in scenarios.STEPS
 

@@ -113,15 +113,15 @@ FAULTS = (
     Fault(
         "a service is not restarted when it dies",
         "roles/service_unit/templates/systemd.dropin.j2",
-        "Restart={{ override.restart | default('always') }}\n",
+        "Restart=always\n",
         "Restart=no\n",
         Scenario("redis_cache", "verify", "test_it_survives_the_kill_of_its_process"),
     ),
     Fault(
         "a service is not enabled",
-        "plugins/modules/service_unit_state.py",
-        ' and manager.enabled() != params["enabled"]:',
-        " and False:",
+        "plugins/module_utils/service_manager.py",
+        "    if not manager.enabled():\n",
+        "    if False:\n",
         Scenario("service_unit", "verify", "test_it_starts_at_boot"),
     ),
     Fault(
