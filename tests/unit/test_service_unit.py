@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,12 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from plugins.filter import service_unit as filters
-from plugins.modules import service_unit_state as state
+from plugins.module_utils import service_declarations as declared
+from plugins.module_utils import service_files as files
+from plugins.module_utils import service_manager as manager
+from plugins.module_utils import service_openrc as openrc
+from plugins.module_utils import service_processes as processes
+from plugins.module_utils import service_systemd as systemd
 from tests.acceptance.waiting import wait_until
 from tests.parsers import parsers_with, shell_faults
 from tests.repository import ROOT, load
@@ -26,7 +33,9 @@ from tools.parsers import PACKAGES
 
 ROLE = ROOT / "roles/service_unit"
 FILTERS: Any = filters
-STATE: Any = state
+VARS = load(ROLE / "vars/main.yml")
+MARK = VARS["__service_unit_mark"]
+PLACES = declared.Places("/etc/slipway/admit", "/usr/local/libexec/slipway", "/var/log/slipway", "/etc/slipway/init.d")
 
 # A declaration with everything in it, and words that no program may see otherwise.
 AWKWARD = """/usr/bin/python3 -c 'import time; print("100 %")' "$HOME" a\\ b * %i ; --"""
@@ -41,36 +50,28 @@ DAEMON: dict[str, Any] = {
     "user": "www-data",
     "group": "www-data",
     "working_directory": "/var/tmp",
-    "environment_file": "/etc/manual.env",
-    "needs": ["redis-server", "network-online"],
     "after": ["mariadb.service", "network-online", "nginx"],
     "memory_max_mb": 64,
     "nofile_max": 512,
-    "tasks_max": 32,
     "writable_paths": ["/var/lib/manual"],
     "sandboxing": {
         "capabilities": ["CAP_NET_BIND_SERVICE"],
         "private_devices": True,
         "address_families": ["AF_UNIX", "AF_INET"],
-        "memory_deny_write_execute": True,
     },
     "runtime_directories": [{"name": "manual/a", "mode": "0750"}, {"name": "manual/b", "owner": "root"}],
     "readiness": {"port": 8081, "timeout": 20},
-    "healthcheck": {"command": "/usr/bin/curl --fail 'http://127.0.0.1:8081/?a=1&b=2'", "interval": 30},
 }
 UNITS: list[dict[str, Any]] = [
     DAEMON,
     {"name": "plain", "description": "As little as may be", "command": "/bin/sleep 1000"},
-    {"name": "single", "description": "Not restarted", "command": "/bin/sleep 1000", "restart": "no"},
-    {"name": "reloads", "description": "By a command", "command": "/bin/sleep 1000", "reload_command": "/bin/true"},
     {
         "name": "stack",
         "description": "A boot unit",
         "type": "oneshot",
         "command": "/bin/true up --detach",
         "stop_command": "/bin/true stop",
-        "needs": ["docker"],
-        "after": ["network-online"],
+        "after": ["docker", "network-online"],
         "timeout_start": 300,
     },
     {
@@ -85,8 +86,6 @@ UNITS: list[dict[str, Any]] = [
         "description": "A job, 100 %",
         "type": "task",
         "command": "/bin/echo 'a  b' '$HOME' *",
-        "needs": ["docker"],
-        "environment_file": "/etc/job.env",
         "runtime_directories": [{"name": "job"}],
         "timer": {"every_minutes": 5},
     },
@@ -97,7 +96,6 @@ OVERRIDES: list[dict[str, Any]] = [
         "name": "nginx",
         "nofile_max": 65536,
         "memory_max_mb": 256,
-        "tasks_max": 64,
         "timeout_start": 20,
         "timeout_stop": 20,
         "admit": {"port": 443, "from": ["192.0.2.1", "192.0.2.128/25", "2001:db8::1"]},
@@ -149,18 +147,32 @@ def render(template: str, **variables: Any) -> str:
     return str(templar.template(trust_as_template(f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}")))
 
 
+def file(found: list[dict[str, Any]], path: str) -> str:
+    """Render one of the files of declarations."""
+    (one,) = [one for one in found if one["path"] == path]
+    return render(one["src"], **one["vars"])
+
+
+def on_openrc(units: list[dict[str, Any]], overrides: list[dict[str, Any]], family: str = "Debian") -> declared.OpenRC:
+    cron = VARS["__service_unit_families"][family]["cron"]
+    return declared.OpenRC(units, overrides, cron, PLACES, MARK)
+
+
 def service(unit: dict[str, Any]) -> str:
-    return render("systemd.service.j2", unit=unit)
+    return file(declared.Systemd([unit], []).files(), f"/etc/systemd/system/{unit['name']}.service")
+
+
+def drop_in(override: dict[str, Any]) -> str:
+    found = declared.Systemd([], [override]).files()
+    return file(found, f"/etc/systemd/system/{override['name']}.service.d/slipway.conf")
 
 
 def script(unit: dict[str, Any]) -> str:
-    box = trust_as_template("{{ __service_unit_unit_box }}")
-    return render("openrc.script.j2", unit=unit, __service_unit_box=box)
+    return file(on_openrc([unit], []).files(), f"/etc/init.d/{unit['name']}")
 
 
 def stand_in(override: dict[str, Any]) -> str:
-    unit = {"restart": "always", **override, **override.get("openrc", {})}
-    return render("openrc.script.j2", unit=unit, __service_unit_box=override.get("sandboxing", {}))
+    return file(on_openrc([], [override]).files(), f"/etc/init.d/{override['name']}")
 
 
 def _ids(declarations: list[dict[str, Any]]) -> list[str]:
@@ -180,20 +192,12 @@ def release(request: pytest.FixtureRequest) -> str:
 
 def test_systemd_reads_every_unit(release: str, tmp_path: Path) -> None:
     parsers, _ = parsers_with(release, "systemd-analyze")
-    for unit in UNITS:
-        (tmp_path / f"{unit['name']}.service").write_text(service(unit))
-        if "timer" in unit:
-            (tmp_path / f"{unit['name']}.timer").write_text(render("systemd.timer.j2", unit=unit))
-        if "healthcheck" in unit:
-            for kind in ("service", "timer"):
-                text = render(f"systemd.healthcheck.{kind}.j2", unit=unit)
-                (tmp_path / f"{unit['name']}-healthcheck.{kind}").write_text(text)
-    for override in OVERRIDES:
-        (tmp_path / f"{override['name']}.service.d").mkdir()
-        text = render("systemd.dropin.j2", override=override)
-        (tmp_path / f"{override['name']}.service.d/slipway.conf").write_text(text)
+    for one in declared.Systemd(UNITS, OVERRIDES).files():
+        path = tmp_path / Path(one["path"]).relative_to("/etc/systemd/system")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(render(one["src"], **one["vars"]))
     with parsers.stage(tmp_path) as stage:
-        faults = parsers.unit_faults(stage.outside, "/usr/bin/python3", "/usr/bin/curl")
+        faults = parsers.unit_faults(stage.outside, "/usr/bin/python3")
     assert not faults, "\n" + "\n".join(faults)
 
 
@@ -204,26 +208,23 @@ def test_a_unit_of_a_user_has_no_capability_it_was_not_given() -> None:
 
 
 def test_a_drop_in_sets_nothing_that_was_not_asked_for() -> None:
-    text = render("systemd.dropin.j2", override=OVERRIDES[1])
+    text = drop_in(OVERRIDES[1])
     settings = [line for line in text.splitlines() if "=" in line]
     assert settings == ["StartLimitIntervalSec=0", "Restart=always", "RestartSec=2"]
 
 
 def test_dependencies_are_named_as_each_manager_names_them() -> None:
     unit = service(DAEMON)
-    assert "Requires=redis-server.service\nAfter=redis-server.service\n" in unit
-    assert "Wants=network-online.target\nAfter=network-online.target\n" in unit
-    assert "After=mariadb.service\n" in unit
+    assert "After=mariadb.service\nAfter=network-online.target\nAfter=nginx.service\n" in unit
     depend = script(DAEMON)
-    assert "need redis-server\n" in depend
-    assert "after mariadb\n" in depend
+    assert "after mariadb\n    after net\n    after nginx\n" in depend
     assert "network-online" not in depend
 
 
 def test_limits_of_the_distribution_s_unit_are_for_openrc_alone() -> None:
     assert "rc_ulimit='-n 2048'\n" in stand_in(OVERRIDES[1])
-    assert "LimitNOFILE" not in render("systemd.dropin.j2", override=OVERRIDES[1])
-    assert "LimitNOFILE=65536\n" in render("systemd.dropin.j2", override=OVERRIDES[0])
+    assert "LimitNOFILE" not in drop_in(OVERRIDES[1])
+    assert "LimitNOFILE=65536\n" in drop_in(OVERRIDES[0])
 
 
 def test_openrc_starts_sshd_before_what_may_take_long() -> None:
@@ -291,14 +292,6 @@ def test_openrc_gets_exactly_the_words_of_the_command() -> None:
     assert out.splitlines() == ["manual", *WORDS]
 
 
-def test_openrc_without_a_supervisor_gets_them_too() -> None:
-    text = script({**DAEMON, "restart": "no"})
-    assert "supervisor=" not in text
-    assert "command_background=yes\n" in text
-    out = _shell(text, r'eval "set -- $command $command_args"; printf "%s\n" "$@"')
-    assert out.splitlines() == WORDS
-
-
 def test_a_stop_signal_becomes_a_schedule() -> None:
     assert "retry=TERM/90/KILL/5\n" in script(UNITS[1])
     assert "retry=QUIT/20/TERM/5\n" in stand_in(OVERRIDES[0])
@@ -306,16 +299,8 @@ def test_a_stop_signal_becomes_a_schedule() -> None:
     assert "retry=INT/7/KILL/5\n" in stand_in(quick)
 
 
-def test_an_environment_file_is_read_as_systemd_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "env"
-    path.write_text("# note\n; note\n\nA=hello  world\nB=\"quoted $(id)\"\nC='x=y'\nD=$HOME `id`\nE=last")
-    text = script({**DAEMON, "environment_file": str(path)})
-    out = _shell(text, r'environment; printf "%s\n" "$A" "$B" "$C" "$D" "$E"; env | grep -c "^[A-E]="')
-    assert out.splitlines() == ["hello  world", "quoted $(id)", "x=y", "$HOME `id`", "last", "5"]
-
-
 def test_a_oneshot_of_a_user_runs_exactly_its_command() -> None:
-    text = script(UNITS[5])
+    text = script(UNITS[3])
     line = re.search(r"timeout 90 su -s /bin/sh www-data -c (.+) >>/var/log/slipway/once.log 2>&1", text)
     assert line is not None
     assert _shell("", f"sh -c {line[1]}") == "a  b $HOME\n"
@@ -325,7 +310,7 @@ def test_a_oneshot_of_a_user_runs_exactly_its_command() -> None:
 def test_a_oneshot_runs_its_commands_in_its_folder(tmp_path: Path, verb: str) -> None:
     folder = tmp_path / "with a space"
     folder.mkdir()
-    unit = {**UNITS[4], "command": "/bin/pwd", "stop_command": "/bin/pwd", "working_directory": str(folder)}
+    unit = {**UNITS[2], "command": "/bin/pwd", "stop_command": "/bin/pwd", "working_directory": str(folder)}
     text = script(unit).replace("/var/log/slipway", str(tmp_path))
     end = f"ebegin() {{ :; }}; eend() {{ return $1; }}; {verb}; cat {tmp_path}/stack.log"
     assert _shell(text, end) == f"{folder}\n"
@@ -364,18 +349,17 @@ def test_openrc_and_the_module_wait_for_a_socket(tmp_path: Path, line: str, read
     table.write_text(UNIX + line + "\n")
     text = stand_in(OVERRIDES[1]).replace("/proc/net/unix", str(table))
     assert _shell(text, "if ready; then echo yes; else echo no; fi") == ("yes\n" if ready else "no\n")
-    assert bool(STATE.socket_inodes("/run/mysqld/mysqld.sock", UNIX + line)) is ready
+    assert bool(processes.socket_inodes("/run/mysqld/mysqld.sock", UNIX + line)) is ready
 
 
 def test_a_job_runs_its_words_and_never_twice_at_once(tmp_path: Path) -> None:
-    unit = {**TIMED[0], "needs": [], "runtime_directories": [], "environment_file": str(tmp_path / "env")}
-    unit["command"] = f"/bin/sh -c 'echo \"$A $1 $2\" >>{tmp_path}/ran; sleep 1' sh '$HOME' *"
-    (tmp_path / "env").write_text("A=given\n")
+    unit = {**TIMED[0], "runtime_directories": []}
+    unit["command"] = f"/bin/sh -c 'echo \"$1 $2\" >>{tmp_path}/ran; sleep 1' sh '$HOME' *"
     path = tmp_path / "job"
     path.write_text(render("openrc.job.j2", unit=unit).replace("/run/slipway", str(tmp_path)))
     runs = [subprocess.Popen(["sh", str(path)]) for _ in range(3)]
     assert [run.wait(10) for run in runs] == [0, 0, 0]
-    assert (tmp_path / "ran").read_text() == "given $HOME *\n"
+    assert (tmp_path / "ran").read_text() == "$HOME *\n"
 
 
 @pytest.fixture
@@ -391,7 +375,11 @@ def foreground(tmp_path: Path) -> Iterator[Path]:
 
 
 def _members(session: int) -> list[int]:
-    return [pid for pid in STATE.all_pids() if STATE.alive(pid) and STATE.stat_fields(pid)[3:4] == [str(session)]]
+    return [
+        pid
+        for pid in processes.all_pids()
+        if processes.alive(pid) and processes.stat_fields(pid)[3:4] == [str(session)]
+    ]
 
 
 def test_a_killed_daemon_leaves_nothing_to_the_next(foreground: Path) -> None:
@@ -444,7 +432,7 @@ def test_capabilities_are_taken_and_given() -> None:
 
 
 def test_good_declarations_have_no_faults() -> None:
-    assert FILTERS.faults(UNITS, OVERRIDES, ["other"]) == []
+    assert declared.faults(UNITS, OVERRIDES, ["other"]) == []
 
 
 @pytest.mark.parametrize(
@@ -459,21 +447,20 @@ def test_good_declarations_have_no_faults() -> None:
         ({"timer": {"every_minutes": 5}}, "a timer and the type 'task' belong together"),
         ({"type": "task"}, "a timer and the type 'task' belong together"),
         ({"type": "task", "timer": {"every_minutes": 61}}, "every_minutes: 61 is not allowed; 1 to 60 are"),
-        ({"type": "oneshot"}, "only a unit of the type 'simple' can have one"),
         ({"signals": {"stop": "HUP"}}, "'stop' can't be a command's name"),
         ({"signals": {"reload": "-HUP"}}, "'-HUP' is no signal"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
-    faults = FILTERS.faults([{**DAEMON, **change}, UNITS[1]], [], ["gone"])
+    faults = declared.faults([{**DAEMON, **change}, UNITS[1]], [], ["gone"])
     assert any(said in fault for fault in faults), faults
     assert all("\n" not in fault for fault in faults)
 
 
 def test_a_fault_of_an_override_names_it() -> None:
-    faults = FILTERS.faults([], [{"name": "nginx", "openrc": {"command": "nginx"}}], [])
+    faults = declared.faults([], [{"name": "nginx", "openrc": {"command": "nginx"}}], [])
     assert faults == ["service_unit_overrides[nginx].openrc.command: 'nginx' does not begin with an absolute path"]
-    faults = FILTERS.faults([], [{"name": "nginx", "admit": {"port": 80, "from": ["web1"]}}], [])
+    faults = declared.faults([], [{"name": "nginx", "admit": {"port": 80, "from": ["web1"]}}], [])
     assert faults == [
         "service_unit_overrides[nginx].admit.from: 'web1' is neither an address nor a network",
         "service_unit_overrides[nginx].admit: it needs openrc.command, the distribution's script would not ask for it",
@@ -483,81 +470,108 @@ def test_a_fault_of_an_override_names_it() -> None:
 # -- the module ----------------------------------------------------------------------------------------------------
 
 
-def _params(**changes: Any) -> dict[str, Any]:
-    return {
-        "name": "web",
-        "manager": "openrc",
-        "kind": "service",
-        "state": "started",
-        "enabled": True,
-        "files": [],
-        "log": None,
-        "start_timeout": 5,
-        **changes,
-    }
+def _openrc(enabled: bool = True, **known: Any) -> Any:
+    made: Any = openrc.OpenRC(manager.Service("web", start_timeout=5, **known))
+    made.enabled = lambda: enabled
+    return made
 
 
-def _planned(status: Any, enabled: bool = True, **changes: Any) -> list[str]:
-    params = _params(**changes)
-    manager = STATE.OpenRC(params)
-    manager.enabled = lambda: enabled
-    planned: list[str] = STATE.plan(manager, params, status)
-    return planned
+def _planned(status: manager.Status, enabled: bool = True, changed: tuple[str, ...] = (), **known: Any) -> list[str]:
+    return manager.plan(_openrc(enabled, **known), status, set(changed))
 
 
 def test_what_runs_as_wanted_is_left_alone() -> None:
-    assert _planned(STATE.Status(running=True, started=time.time())) == []
+    assert _planned(manager.Status(running=True, started=time.time())) == []
 
 
 def test_what_is_stopped_or_broken_is_brought_up() -> None:
-    assert _planned(STATE.Status(), enabled=False) == ["start", "enable"]
-    assert _planned(STATE.Status(running=True, broken="unsupervised")) == ["repair"]
-    assert _planned(STATE.Status(running=True, stale=True)) == ["reload definition"]
+    assert _planned(manager.Status(), enabled=False) == ["start", "enable"]
+    assert _planned(manager.Status(running=True, broken="unsupervised")) == ["repair"]
+    assert _planned(manager.Status(running=True, stale=True)) == ["reload definition"]
 
 
 def test_only_a_change_since_the_start_restarts(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     path.touch()
     changed = path.stat().st_ctime
-    before, after = (STATE.Status(running=True, started=changed + shift) for shift in (-10, 10))
+    before, after = (manager.Status(running=True, started=changed + shift) for shift in (-10, 10))
     assert _planned(before, files=[str(path)]) == ["restart"]
     assert _planned(after, files=[str(path)]) == []
     assert _planned(before, files=[str(path)], kind="oneshot") == []
-    assert _planned(STATE.Status(running=True), files=[str(path)]) == []
+    assert _planned(manager.Status(running=True), files=[str(path)]) == []
     assert _planned(before, files=[str(tmp_path / "none")]) == []
 
 
+def test_check_mode_says_that_a_file_it_left_would_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "unit")
+    running = manager.Status(running=True, started=1.0)
+    assert _planned(running, files=[path], changed=(path,)) == ["restart"]
+    assert _planned(running, files=[path], changed=("/other",)) == []
+
+
 def test_what_shall_stop_is_stopped_once() -> None:
-    running = STATE.Status(running=True)
-    assert _planned(running, state="stopped", enabled=True) == ["stop"]
-    assert _planned(STATE.Status(), state="stopped") == []
-    assert _planned(STATE.Status(exists=False), enabled=False, state="stopped") == []
+    running = manager.Status(running=True)
+    assert manager.plan_stop(_openrc(), running, disable=True) == ["stop", "disable"]
+    assert manager.plan_stop(_openrc(), running, disable=False) == ["stop"]
+    assert manager.plan_stop(_openrc(enabled=False), manager.Status(), disable=True) == []
+    assert manager.plan_stop(_openrc(), manager.Status(exists=False), disable=True) == []
 
 
 @pytest.mark.parametrize(
     ("code", "running", "broken"), [(0, True, ""), (3, False, ""), (32, True, "crashed"), (64, True, "unsupervised")]
 )
 def test_openrc_tells_states_by_code(monkeypatch: pytest.MonkeyPatch, code: int, running: bool, broken: str) -> None:
-    monkeypatch.setattr(STATE, "run", lambda *_: (code, ""))
-    monkeypatch.setattr(STATE.Path, "is_file", lambda _: True)
-    status = STATE.OpenRC(_params()).status()
+    monkeypatch.setattr(openrc, "run", lambda *_: (code, ""))
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    status = openrc.OpenRC(manager.Service("web")).status()
     assert (status.running, status.broken) == (running, broken)
 
 
-def test_systemd_is_read_by_its_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_units_of_systemd_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = "LoadState=loaded\nActiveState=active\nMainPID=7\nNeedDaemonReload=yes\nActiveEnterTimestampMonotonic=1\n"
-    monkeypatch.setattr(STATE, "run", lambda *_: (0, shown))
-    status = STATE.Systemd(_params()).status()
-    assert (status.exists, status.running, status.main_pid, status.stale) == (True, True, 7, True)
-    monkeypatch.setattr(STATE, "run", lambda *_: (0, "LoadState=not-found\nActiveState=inactive\nMainPID=0\n"))
-    assert not STATE.Systemd(_params()).status().exists
+    asked = []
+
+    def run(argv: list[str]) -> tuple[int, str]:
+        asked.append(argv)
+        return 0, f"{shown}\nLoadState=not-found\nActiveState=inactive\nMainPID=0\n"
+
+    monkeypatch.setattr(systemd, "run", run)
+    units = [systemd.Systemd(manager.Service("a")), systemd.Systemd(manager.Service("b", "timer"))]
+    first, second = systemd.Systemd.statuses(units)
+    assert (first.exists, first.running, first.main_pid, first.stale) == (True, True, 7, True)
+    assert not second.exists
+    ((*_, a, b),) = asked
+    assert (a, b) == ("a.service", "b.timer")
+
+
+def test_one_that_fails_does_not_keep_the_others_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    class Fake(openrc.OpenRC):
+        def status(self) -> manager.Status:
+            return manager.Status(running=self.name in done)
+
+        def enabled(self) -> bool:
+            return True
+
+        def act(self, verb: str) -> None:
+            assert verb == "start"
+            if self.name == "b":
+                raise manager.ServiceError("no")
+            done.append(self.name)
+
+    monkeypatch.setattr(manager, "SETTLE", 0.0)
+    changes = files.Changes(check=False)
+    failed = manager.bring_up([Fake(manager.Service(name, "oneshot")) for name in "abc"], changes)
+    assert (failed, done) == (["b: no"], ["a", "c"])
+    assert changes.actions == ["a: start", "b: start", "c: start"]
 
 
 def test_only_listeners_on_the_port_count() -> None:
     header = "  sl  local_address rem_address   st\n"
-    assert STATE.port_inodes(443, [header + _listens(443)]) == {"12345"}
-    assert STATE.port_inodes(443, [header + _listens(444), ""]) == set()
-    assert STATE.port_inodes(443, [header + _listens(443).replace(" 0A ", " 01 ")]) == set()
+    assert processes.port_inodes(443, [header + _listens(443)]) == {"12345"}
+    assert processes.port_inodes(443, [header + _listens(444), ""]) == set()
+    assert processes.port_inodes(443, [header + _listens(443).replace(" 0A ", " 01 ")]) == set()
 
 
 def test_a_port_that_another_holds_is_no_readiness() -> None:
@@ -568,55 +582,124 @@ def test_a_port_that_another_holds_is_no_readiness() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        manager = STATE.OpenRC(_params())
-        inodes = STATE.port_inodes(port, [STATE.read("/proc/net/tcp")])
-        manager.pids = lambda: {1}
-        said = STATE.why_not_listening(manager, inodes, f"port {port}")
+        web = _openrc()
+        inodes = processes.port_inodes(port, [files.read("/proc/net/tcp")])
+        web.pids = lambda: {1}
+        said = manager.why_not_listening(web, inodes, f"port {port}")
         assert re.search(rf"port {port} is held by \S+ .*pid {os.getpid()}.*not by it", said)
-        manager.pids = lambda: {os.getpid()}
-        assert STATE.why_not_listening(manager, inodes, f"port {port}") == ""
+        web.pids = lambda: {os.getpid()}
+        assert manager.why_not_listening(web, inodes, f"port {port}") == ""
 
 
 def test_a_failure_is_one_line_with_the_last_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     log.write_text("old\n" * 20 + "\x1b[31mbind() failed\x1b[0m\nbind() failed\n")
-    manager = STATE.OpenRC(_params(log=str(log)))
-    monkeypatch.setattr(manager, "status", lambda: STATE.Status(running=True, main_pid=2**22 + 1))
-    with pytest.raises(STATE.ServiceError) as caught:
-        STATE.wait_until_ready(manager, {"port": 1, "timeout": 1}, True, time.monotonic() - 2)
+    web = _openrc(log=str(log), readiness={"port": 1, "timeout": 1}, supervised=True)
+    monkeypatch.setattr(web, "status", lambda: manager.Status(running=True, main_pid=2**22 + 1))
+    with pytest.raises(manager.ServiceError) as caught:
+        manager.wait_until_ready(web, None, time.monotonic() - 2)
     assert str(caught.value) == ("not ready after 1 s: its main process died; its last log lines: old | bind() failed")
 
 
 def test_a_daemon_without_a_supervisor_is_refused() -> None:
-    manager = STATE.OpenRC(_params())
-    manager.status = lambda: STATE.Status(running=True)
-    assert STATE.why_not_alive(manager, True, 0.0) == "no supervisor watches it"
-    assert STATE.why_not_alive(manager, False, 0.0) == ""
+    running = manager.Status(running=True)
+    assert manager.why_not_alive(_openrc(supervised=True), running, 0.0) == "no supervisor watches it"
+    assert manager.why_not_alive(_openrc(), running, 0.0) == ""
 
 
 def test_what_a_command_starts_in_the_background_holds_nothing_up() -> None:
     begun = time.monotonic()
-    code, out = STATE.run(["sh", "-c", "sleep 20 & echo $!"], timeout=10)
+    code, out = processes.run(["sh", "-c", "sleep 20 & echo $!"], timeout=10)
     assert (code, time.monotonic() - begun < 5) == (0, True)
     os.kill(int(out), signal.SIGKILL)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def _wanted(path: Path, **more: Any) -> files.Wanted:
+    return files.Wanted({"path": str(path), "owner": os.geteuid(), "group": os.getegid(), "mode": "0640", **more})
+
+
+def test_a_file_is_written_once_and_its_difference_shown(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    checked, done, again = (files.Changes(check) for check in (True, False, False))
+    _wanted(path, content="one\n").bring(checked)
+    assert not path.exists()
+    _wanted(path, content="one\n").bring(done)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("one\n", 0o640)
+    assert checked.diffs == done.diffs
+    assert done.diffs[0]["after"].endswith("one\n")
+    assert done.paths == {str(path)}
+    number = path.stat().st_ino
+    _wanted(path, content="one\n").bring(again)
+    assert (again.actions, path.stat().st_ino) == ([], number)
+    path.chmod(0o600)
+    _wanted(path, content="one\n").bring(again)
+    assert (again.actions, path.stat().st_mode & 0o777) == ([f"{path}: write"], 0o640)
+
+
+MARKER = "# {mark} Slipway"
+
+
+@pytest.mark.parametrize("before", ["", "a\n", "a", "a\n# BEGIN Slipway\nold\n# END Slipway\nb\n", "# BEGIN Slipway\n"])
+@pytest.mark.parametrize("block", ["x=1\ny=2\n", "x=1", None])
+def test_a_block_is_what_ansible_makes_of_it(tmp_path: Path, before: str, block: str | None) -> None:
+    """Both write to the same files: who comes second changes nothing."""
+    path = tmp_path / "conf"
+    path.write_text(before)
+    arguments = {"path": str(path), "marker": MARKER, "_ansible_remote_tmp": str(tmp_path)}
+    arguments |= {"state": "absent"} if block is None else {"block": block}
+    mine = files.with_block(before.encode(), MARKER, block)
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible.modules.blockinfile"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "failed" not in json.loads(done.stdout)
+    # But one that has no block is left alone to its last byte.
+    assert mine == (before.encode() if block is None and "END" not in before else path.read_bytes())
 
 
 # -- the declaration -----------------------------------------------------------------------------------------------
 
 
-def test_the_platforms_have_their_values() -> None:
-    for family in load(ROLE / "vars/main.yml")["__service_unit_platforms"]:
-        values = load(ROLE / f"vars/{family}.yml")
-        assert values.keys() - {"__service_unit_recommends"} == {
-            "__service_unit_cron",
-            "__service_unit_diverts",
-            "__service_unit_log_packages",
-        }
+def test_the_families_have_their_values() -> None:
+    for values in VARS["__service_unit_families"].values():
+        assert values.keys() == {"log_programs", "package_options", "cron", "diverts"}
         # One of the two ways to tell cron.
-        assert bool(values["__service_unit_cron"]["folder"]) != bool(values["__service_unit_cron"]["table"])
-        assert FILTERS.faults([], values["__service_unit_cron"]["overrides"], []) == []
+        assert bool(values["cron"]["folder"]) != bool(values["cron"]["table"])
+        assert declared.faults([], values["cron"]["overrides"], []) == []
 
 
-def test_every_manager_has_its_tasks() -> None:
-    for manager in load(ROLE / "vars/main.yml")["__service_unit_managers"].values():
-        assert (ROLE / f"tasks/{manager}.yml").exists()
+@pytest.mark.parametrize("family", ["Debian", "Alpine"])
+def test_cron_is_told_of_jobs_and_supervised(family: str) -> None:
+    kind = on_openrc(TIMED, [], family)
+    cron = VARS["__service_unit_families"][family]["cron"]
+    name = cron["overrides"][0]["name"]
+    assert [one["name"] for one in kind.replaced] == [name]
+    assert [(one["name"], one["supervised"]) for one in kind.services()] == [(name, True)]
+    times = [one for one in kind.files() if "content" in one]
+    assert [one["path"] for one in times] == (
+        [f"/etc/cron.d/{unit['name']}" for unit in TIMED] if cron["folder"] else ["/etc/crontabs/root"] * len(TIMED)
+    )
+    assert ["*/5 * * * * " in times[0]["content"], "0 * * * * " in times[1]["content"]] == [True, True]
+    # Nothing of it without jobs.
+    assert on_openrc([], [], family).services() == []
+
+
+def test_the_host_s_own_manager_and_family_are_needed() -> None:
+    def said(manager_name: str, own: str, family: str) -> list[str]:
+        return declared.host_faults(manager_name, own, ["systemd", "openrc", "openrc"], family, ["Debian"], "vm1")
+
+    assert said("systemd", "systemd", "Debian") == []
+    assert said("runit", "systemd", "Debian") == [
+        "service_unit_manager: 'runit' is not supported on vm1; allowed: systemd, openrc"
+    ]
+    (other,) = said("openrc", "systemd", "Debian")
+    assert "'openrc' was asked for, but vm1 runs 'systemd'" in other
+    assert said("openrc", "openrc", "RedHat") == [
+        "service_unit: the OS family 'RedHat' is not supported; allowed: Debian"
+    ]
