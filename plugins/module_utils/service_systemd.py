@@ -80,7 +80,7 @@ class Systemd(Manager):
         return run([*shown, f"_SYSTEMD_UNIT={self.unit}"])[1] or run([*shown, f"--unit={self.unit}"])[1]
 
 
-def _gone(absent: list[str], prune: list[str], units: dict[str, bool], mark: str) -> list[str]:
+def gone(absent: list[str], prune: list[str], units: dict[str, bool], mark: str) -> list[str]:
     """Return the names of the unit files of ours that nothing declares any more, timers first.
 
     ``units`` are those that are declared: whether each has a timer, which one that lost it hasn't.
@@ -99,7 +99,7 @@ def remove(absent: list[str], prune: list[str], units: dict[str, bool], mark: st
 
     Raises ServiceError or OSError.
     """
-    ours = _gone(absent, prune, units, mark)
+    ours = gone(absent, prune, units, mark)
     for name in dict.fromkeys([*ours, *(f"{name}.service" for name in absent)]):
         stem, _, kind = name.rpartition(".")
         stop(Systemd(Service(stem, kind)), changes, disable=True)

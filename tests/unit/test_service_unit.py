@@ -663,6 +663,86 @@ def test_a_block_is_what_ansible_makes_of_it(tmp_path: Path, before: str, block:
     assert mine == (before.encode() if block is None and "END" not in before else path.read_bytes())
 
 
+# -- what goes away ------------------------------------------------------------------------------------------------
+
+
+def test_units_that_nothing_declares_any_more_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "UNITS", tmp_path)
+    for name in ("job-a.service", "job-a.timer", "job-b.service", "job-b.timer", "job-c.service", "old.service"):
+        (tmp_path / name).write_text(f"# {MARK}\n")
+    (tmp_path / "job-foreign.service").write_text("[Service]\n")
+
+    def gone(absent: list[str], prune: list[str], units: dict[str, bool]) -> list[str]:
+        return systemd.gone(absent, prune, units, MARK)
+
+    assert gone([], [], {}) == []
+    # A timer that a declaration has lost goes, and stops before its service would.
+    assert gone([], ["job-*"], {"job-a": True, "job-b": False}) == ["job-c.service", "job-b.timer"]
+    assert gone(["old", "job-foreign", "never"], [], {}) == ["old.service"]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> openrc.Host:
+    """Folders of a host with OpenRC whose package manager can't divert."""
+    for name in ("init.d", "conf.d", "aside", "jobs", "cron"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(openrc, "SCRIPTS", tmp_path / "init.d")
+    monkeypatch.setattr(openrc, "SETTINGS", tmp_path / "conf.d")
+    # Nobody but root may give files away.
+    monkeypatch.setattr(files, "_number", lambda _, kind: os.geteuid() if kind == "owner" else os.getegid())
+    return openrc.Host(MARK, False, tmp_path / "aside", tmp_path / "jobs", str(tmp_path / "cron"))
+
+
+def test_the_distribution_s_script_is_kept_aside_and_comes_back(tmp_path: Path, host: openrc.Host) -> None:
+    script, aside = tmp_path / "init.d/web", tmp_path / "aside/web"
+    theirs = b"#!/sbin/openrc-run\n# \xff is no UTF-8\n"
+    script.write_bytes(theirs)
+    host.take_over("web", set(), files.Changes(check=True))
+    assert not aside.exists()
+    host.take_over("web", set(), files.Changes(check=False))
+    assert aside.read_bytes() == theirs
+    script.write_text(f"# {MARK}\n")
+    (tmp_path / "conf.d/web").write_text("mine=1\n# BEGIN Slipway\nx=1\n# END Slipway\n")
+    again = files.Changes(check=False)
+    host.take_over("web", set(), again)
+    assert again.actions == []
+    host.remove("web", set(), again)
+    assert script.read_bytes() == theirs
+    assert script.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "conf.d/web").read_text() == "mine=1\n"
+    assert not aside.exists()
+    last = files.Changes(check=False)
+    host.remove("web", set(), last)
+    assert last.actions == []
+
+
+def test_an_upgraded_script_comes_back_rather_than_the_one_that_was_there(tmp_path: Path, host: openrc.Host) -> None:
+    (tmp_path / "init.d/web").write_text(f"# {MARK}\n")
+    (tmp_path / "aside/web").write_text("old\n")
+    (tmp_path / "init.d/web.apk-new").write_text("new\n")
+    host.remove("web", set(), files.Changes(check=False))
+    assert [path.name for path in (tmp_path / "init.d").iterdir()] == ["web"]
+    assert (tmp_path / "init.d/web").read_text() == "new\n"
+
+
+def test_jobs_that_nothing_declares_any_more_are_found_and_removed(tmp_path: Path, host: openrc.Host) -> None:
+    for name in ("job-a", "job-b"):
+        (tmp_path / "jobs" / name).write_text(f"#!/bin/sh\n# {MARK}\n")
+        (tmp_path / "cron" / name).write_text("* * * * * root true\n")
+    (tmp_path / "init.d/job-c").write_text("of somebody else\n")
+    assert host.gone(["x"], ["job-*"], ["job-a"]) == ["x", "job-b"]
+    host.remove("job-b", set(), files.Changes(check=False))
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["job-a"]
+    assert [path.name for path in (tmp_path / "cron").iterdir()] == ["job-a"]
+
+
+@pytest.mark.usefixtures("host")
+def test_a_sysv_script_is_told_from_openrc_s(tmp_path: Path) -> None:
+    (tmp_path / "init.d/sysv").write_text("#!/bin/sh\n### BEGIN INIT INFO\n")
+    (tmp_path / "init.d/own").write_text("#!/sbin/openrc-run\n")
+    assert openrc.unsupervised(["own", "none", "sysv"]) == ["sysv"]
+
+
 # -- the declaration -----------------------------------------------------------------------------------------------
 
 
