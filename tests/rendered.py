@@ -331,8 +331,8 @@ DROPPED = {
 def _here(module: str, arguments: Any) -> dict[str, Any]:
     """Return a module and its arguments as they are run here; empty if it would look at a host or change it."""
     short = module.rsplit(".", 1)[-1]
-    # The test's own plugin of this name renders as the real one does.
-    if short in REAL or short == "managed_files":
+    # The test's own plugins of these names render as the real ones do.
+    if short in REAL or short in ("managed_files", "stack_service", "stack_project"):
         return {module: arguments}
     if short in ("template", "copy"):
         # Copy by its short name, which the test's own plugin answers to.
