@@ -15,7 +15,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    return str(value) if isinstance(value, str) else value
+    # Ansible's own strings and numbers know where they come from, and no writer of YAML knows them.
+    return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), value)
 
 
 def written(value: dict[str, Any]) -> str:
