@@ -69,7 +69,12 @@ def main() -> None:
     try:
         code, out, err = called(
             lambda: module.run_command(
-                given["argv"], cwd=given["chdir"], data=given["stdin"], binary_data=True, handle_exceptions=False
+                given["argv"],
+                cwd=given["chdir"],
+                data=given["stdin"],
+                binary_data=True,
+                handle_exceptions=False,
+                ignore_invalid_cwd=False,
             )
         )
     except (OSError, ValueError) as error:
