@@ -332,7 +332,7 @@ def _here(module: str, arguments: Any) -> dict[str, Any]:
     """Return a module and its arguments as they are run here; empty if it would look at a host or change it."""
     short = module.rsplit(".", 1)[-1]
     # The test's own plugins of these names render as the real ones do.
-    if short in REAL or short in ("managed_files", "service_units"):
+    if short in REAL or short in ("managed_files", "service_units", "stack_project", "stack_service"):
         return {module: arguments}
     if short in ("template", "copy"):
         # Copy by its short name, which the test's own plugin answers to.

@@ -51,7 +51,7 @@ class Fault:
 
 ROLES = "tests/lint/test_roles.py::"
 TASKS = "tests/lint/test_tasks.py::"
-STACK = "tests/unit/test_filter_container_stack.py::"
+STACK = "tests/unit/test_container_stack.py::"
 PROMISES = "tests/unit/test_promises.py::"
 TEMPLATES = "tests/unit/test_templates.py::"
 REDIS = "roles/redis_cache/tasks/native.yml"
@@ -91,16 +91,16 @@ FAULTS = (
     ),
     Fault(
         "a container has no restart policy",
-        "plugins/filter/container_stack.py",
+        "plugins/module_utils/container_stack.py",
         '    "restart": "unless-stopped",\n',
         "",
         Pytest(f"{STACK}test_every_container_is_locked_down_unless_it_says_otherwise"),
     ),
     Fault(
         "a changed secret recreates nothing",
-        "plugins/filter/container_stack.py",
-        "_digest([files, used])",
-        "_digest([files])",
+        "plugins/module_utils/container_stack.py",
+        "_digest([name, definition, files, used])",
+        "_digest([name, definition, files])",
         Pytest(f"{STACK}test_a_changed_secret_recreates_the_containers_that_read_it"),
     ),
     Fault(

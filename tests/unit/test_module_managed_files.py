@@ -26,6 +26,7 @@ def run(folders: list[dict[str, Any]], files: list[dict[str, Any]], *, check: bo
     done = subprocess.run(
         [sys.executable, "-m", "plugins.modules.managed_files"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -7,11 +7,30 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
-from plugins.filter.container_stack import fragment, image_tag, leftovers, outdated_networks, subnet_errors
+from plugins.action.stack_service import written
+from plugins.module_utils.container_stack import (
+    Container,
+    called,
+    composed,
+    containers,
+    differing,
+    fragment,
+    image_tag,
+    leftovers,
+    listed,
+    marked,
+    orphans,
+    outdated_networks,
+    section,
+    subnet_errors,
+    volumes,
+)
 from tests.repository import ROOT
 
 BASE = "slipway.invalid/base:trixie"
+IMAGE = "slipway.invalid/web:1"
 CONTEXT = [{"dest": "entry.sh", "content": "exec true", "mode": "0755"}, {"dest": "b", "content": "2"}]
 
 
@@ -53,11 +72,11 @@ def declaration(**changes: Any) -> dict[str, Any]:
 
 
 def made(**changes: Any) -> dict[str, Any]:
-    return fragment(declaration(**changes), "slipway.invalid/web:1", BASE, "/stack", "/volumes", "slipway")
+    return fragment(declaration(**changes), IMAGE, BASE, "/stack")
 
 
-def build(**changes: Any) -> dict[str, Any]:
-    found: dict[str, Any] = made(**changes)["services"]["one"]["build"]
+def build(archive: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = fragment(declaration(), IMAGE, BASE, "/stack", archive)["services"]["one"]["build"]
     return found
 
 
@@ -115,15 +134,161 @@ def test_every_container_is_locked_down_unless_it_says_otherwise() -> None:
 
 
 def test_volumes_lie_in_their_folders_or_where_their_driver_puts_them() -> None:
-    volumes = made()["volumes"]
-    assert volumes["data"]["driver_opts"]["device"] == "/volumes/data"
-    assert volumes["data"]["name"] == "slipway_data"
-    assert volumes["nfs"]["driver_opts"] == {"type": "nfs"}
+    found = volumes(declaration(), "/volumes", "slipway")
+    assert found["data"]["driver_opts"]["device"] == "/volumes/data"
+    assert found["data"]["name"] == "slipway_data"
+    assert found["nfs"]["driver_opts"] == {"type": "nfs"}
 
 
 def test_without_volumes_and_secrets_there_are_none() -> None:
     result = made(volumes=[], secrets=[], services={"one": {}})
     assert result.keys() == {"services"}
+    assert "\nvolumes:" not in composed(written(result), written({}), "")
+
+
+# As Slipway wrote them before the module did.
+BEFORE = """\
+# Written by Slipway; changes are overwritten.
+services:
+  one:
+    image: x
+volumes:
+  old:
+    driver_opts:
+      device: /volumes/old
+      o: bind
+      type: none
+    name: slipway_old
+  data:
+    name: another
+"""
+
+
+def test_volumes_of_before_stay_named() -> None:
+    text = composed(written(made()), written({"volumes": volumes(declaration(), "/volumes", "slipway")}), BEFORE)
+    found = yaml.safe_load(text)
+    assert found["services"] == made()["services"]
+    assert found["volumes"]["old"] == yaml.safe_load(BEFORE)["volumes"]["old"]
+    assert found["volumes"]["data"]["name"] == "slipway_data"
+    assert composed(written(made()), section_text(text), "") == text
+
+
+def section_text(text: str) -> str:
+    """Return the section of the volumes of a Compose file."""
+    return "volumes:\n" + text.partition("\nvolumes:\n")[2]
+
+
+def test_a_section_ends_where_the_next_begins_and_strangers_files_have_none() -> None:
+    assert list(section(BEFORE, "services")) == ["one"]
+    assert list(section(BEFORE, "volumes")) == ["old", "data"]
+    assert section("{broken: [", "services") == {}
+    assert section("services: {}\n", "services") == {}
+
+
+NOW = {"/stack/web/all.conf": 1, "/stack/web/two.conf": 1, "/stack/secrets/key": 1}
+
+
+def final(written_at: dict[str, int]) -> tuple[str, dict[str, str]]:
+    told = containers(declaration(), made(), "/stack", "slipway")
+    found: tuple[str, dict[str, str]] = marked(written(made()), told, written_at)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "recreated"),
+    [("/stack/web/all.conf", {"one", "two"}), ("/stack/web/two.conf", {"two"}), ("/stack/secrets/key", {"one"})],
+)
+def test_a_file_that_was_written_again_recreates_what_mounts_it(path: str, recreated: set[str]) -> None:
+    """It says what it said before, but the container may have read what it said in between."""
+    text, before = final(NOW)
+    again, after = final(NOW | {path: 2})
+    assert {name for name in before if before[name] != after[name]} == recreated
+    assert all(label in text for label in before.values())
+    assert all(label in again for label in after.values())
+
+
+def running(name: str, **changes: str) -> Container:
+    label = final(NOW)[1][name]
+    values = {"oneoff": "False", "label": label, "config": f"c-{name}", "number": "1", "image": IMAGE}
+    values |= {"state": "running", "status": "Up 2 hours (healthy)", "networks": "slipway_default"}
+    return Container(service=name, **{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, True),
+        ({"status": "Up 3 seconds"}, True),
+        ({"label": "another"}, False),
+        # The name was given to another image.
+        ({"image": "sha256:0123"}, False),
+        ({"config": "of other files"}, False),
+        ({"state": "exited", "status": "Exited (0) 2 minutes ago"}, False),
+        ({"state": "paused"}, False),
+        ({"networks": "bridge"}, False),
+        ({"networks": ""}, False),
+    ],
+)
+def test_a_container_that_is_not_as_declared_is_found(changes: dict[str, str], right: bool) -> None:
+    told = containers(declaration(), made(), "/stack", "slipway")
+    noted = {"one": "c-one", "two": "c-two"}
+    present = [running("one", **changes), running("two")]
+    assert differing(present, told, final(NOW)[1], IMAGE, noted) == ([] if right else ["one"])
+
+
+@pytest.mark.parametrize("status", ["Up 3 seconds (health: starting)", "Up 3 hours (unhealthy)"])
+def test_one_with_a_health_check_must_be_healthy(status: str) -> None:
+    told = containers(declaration(), made(), "/stack", "slipway")
+    told["one"]["checked"] = True
+    noted = {"one": "c-one", "two": "c-two"}
+    labels_now = final(NOW)[1]
+    assert differing([running("one"), running("two")], told, labels_now, IMAGE, noted) == []
+    assert differing([running("one", status=status), running("two")], told, labels_now, IMAGE, noted) == ["one"]
+
+
+def test_one_that_is_gone_or_there_twice_is_found() -> None:
+    told = containers(declaration(), made(), "/stack", "slipway")
+    noted = {"one": "c-one", "two": "c-two"}
+    both = [running("two"), running("two", number="2")]
+    assert differing(both, told, final(NOW)[1], IMAGE, noted) == ["one", "two"]
+    assert differing([running("one"), running("two")], told, final(NOW)[1], IMAGE, {}) == ["one", "two"]
+
+
+def test_containers_of_no_compose_file_are_orphans_but_for_single_programs() -> None:
+    line = "\t".join(["gone", "False", "", "c", "7", "x", "exited", "Exited (1)", "slipway_backend"])
+    single = line.replace("False", "True").replace("gone", "one-off")
+    present = listed(f"{line}\n{single}\n")
+    assert orphans([*present, running("one")], [BEFORE]) == ["gone"]
+    assert orphans([running("one")], [BEFORE]) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "result", "calls"),
+    [
+        ([(0, "out", "")], 0, 1),
+        ([(1, "", "no")], 1, 1),
+        ([(126, "", "OCI runtime"), (0, "out", "")], 0, 2),
+        ([BrokenPipeError(), (0, "out", "")], 0, 2),
+        ([(126, "", "")] * 5, 126, 4),
+    ],
+)
+def test_a_program_that_was_not_started_is_called_again(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Any], result: int, calls: int
+) -> None:
+    monkeypatch.setattr("plugins.module_utils.container_stack._PAUSE", 0)
+    left = iter(answers)
+    made_calls = []
+
+    def call() -> tuple[int, str, str]:
+        answer: Any = next(left)
+        made_calls.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        found: tuple[int, str, str] = answer
+        return found
+
+    assert called(call)[0] == result
+    assert len(made_calls) == calls
 
 
 def test_no_image_of_the_stack_can_come_from_a_registry() -> None:
@@ -196,7 +361,7 @@ def test_what_the_declaration_names_no_more_is_left_over() -> None:
         *("/stack/web/all.conf", "/stack/web/two.conf", "/stack/web/three.conf", "/stack/secrets/key"),
         *("/stack/secrets/other", "/stack/secrets/old_salts", "/stack/secrets/blog_salts"),
     ]
-    secrets = [{"name": "key", "content": "1"}, {"name": "blog_salts", "content": "2"}]
-    found = leftovers(present, declaration(secrets=secrets, secrets_pruned=["*_salts"]), "/stack")
+    named = ["/stack/web/all.conf", "/stack/web/two.conf", "/stack/secrets/key", "/stack/secrets/blog_salts"]
+    found = leftovers(present, named, "/stack/web", ["/stack/secrets/*_salts"])
     assert found == ["/stack/secrets/old_salts", "/stack/web/three.conf"]
-    assert leftovers(present[:4], declaration(), "/stack") == ["/stack/web/three.conf"]
+    assert leftovers(present, named, "/stack/web", []) == ["/stack/web/three.conf"]
