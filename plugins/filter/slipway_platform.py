@@ -19,15 +19,17 @@ description:
 def rungs(platform: dict[str, Any] | str) -> list[str]:
     """Return the names by which a platform is known, from the least to the most specific, each once."""
     if isinstance(platform, str):
-        family, _, version = platform.partition("-")
-        distribution = family
-        major = version.partition(".")[0]
+        distribution, _, version = platform.partition("-")
+        family = distribution
     else:
-        family, distribution = str(platform["os_family"]), str(platform["distribution"])
-        major = str(platform["distribution_major_version"])
-        # Of Alpine's three numbers the first two are a release, of Debian's and Ubuntu's all there are.
-        version = ".".join(str(platform["distribution_version"]).split(".")[:2])
-    return list(dict.fromkeys([family, distribution, f"{distribution}-{major}", f"{distribution}-{version}"]))
+        family = str(platform["os_family"])
+        # Whoever gathers a few facts alone may not have them all.
+        distribution = str(platform.get("distribution", family))
+        version = str(platform.get("distribution_version", platform.get("distribution_major_version", "")))
+    # Of Alpine's three numbers the first two are a release, of Debian's and Ubuntu's all there are.
+    major, *more = version.split(".")[:2]
+    versions = [".".join([major, *more[:count]]) for count in range(len(more) + 1)] if major else []
+    return [*dict.fromkeys([family, distribution]), *(f"{distribution}-{number}" for number in versions)]
 
 
 def platform_files(platform: dict[str, Any] | str, folder: str, *more: str) -> list[str]:
