@@ -32,14 +32,15 @@ options:
     elements: str
     default: []
   users:
-    description: The wanted users, each with C(name), C(host), C(password) and C(priv).
+    description: The wanted users, each with C(name), C(host), C(priv) and C(password) or C(plugin).
     type: list
     elements: dict
     default: []
     suboptions:
       name: {description: The user's name., type: str, required: true}
       host: {description: Where the user comes from., type: str, default: localhost}
-      password: {description: The password., type: str, required: true}
+      password: {description: The password., type: str}
+      plugin: {description: What the user is authenticated by in place of a password., type: str}
       priv: {description: The privileges., type: str, required: true}
 extends_documentation_fragment: [ansible.mariadb.mysql]
 author: the Slipway authors
@@ -94,9 +95,9 @@ def differs(module: AnsibleModule, cursor: Any, user: dict[str, Any], mode: str)
     if not user_exists(cursor, user["name"], host, False):
         return True
     privileges = privileges_unpack(user["priv"], mode, True)
-    # In the order of the parameters: what mariadb_user hands on for these four options.
+    # In the order of the parameters: what mariadb_user hands on for these options.
     result = user_mod(
-        cursor, user["name"], host, False, user["password"], False, None, None, None, None, privileges,
+        cursor, user["name"], host, False, user["password"], False, user["plugin"], None, None, None, privileges,
         False, False, None, None, module, None, None, locked=None,
     )  # fmt: skip
     return bool(result["changed"])
@@ -119,7 +120,8 @@ def main() -> None:
     option = {
         "name": {"type": "str", "required": True},
         "host": {"type": "str", "default": "localhost"},
-        "password": {"type": "str", "required": True, "no_log": True},
+        "password": {"type": "str", "no_log": True},
+        "plugin": {"type": "str"},
         "priv": {"type": "str", "required": True},
     }
     module = AnsibleModule(
