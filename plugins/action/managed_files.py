@@ -26,7 +26,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 more = file.pop("vars", {})
                 file["content"] = str(lookup.run([file.pop("src")], variables, template_vars=more)[0])
             files.append(file)
-        arguments = {"folders": self._task.args.get("folders") or [], "files": files}
+        arguments = {
+            **{kind: self._task.args.get(kind) or [] for kind in ("absent", "folders")},
+            "files": files,
+        }
         # By its full name, by which Mitogen finds what it imports, too.
         module = self._execute_module("slipway.stack.managed_files", arguments, task_vars=task_vars)
         return {**result, **module}

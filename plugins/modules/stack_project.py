@@ -131,7 +131,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        diffs = brought(given["folders"], given["files"], check=module.check_mode)
+        diffs = brought(module, given["folders"], given["files"])
     except OSError as error:
         module.fail_json(msg=str(error))
     code, out, err = engine(module, "network", "ls", "--format", "{{.Name}}")

@@ -194,7 +194,7 @@ class Stack:
 
     def bring(self, folders: list[dict[str, Any]], files: list[dict[str, Any]]) -> list[dict[str, str]]:
         """Bring folders and files into their state, and return what differed."""
-        found: list[dict[str, str]] = brought(folders, files, check=self.module.check_mode)
+        found: list[dict[str, str]] = brought(self.module, folders, files)
         self.changed = self.changed or bool(found)
         return found
 
@@ -294,7 +294,7 @@ class Stack:
         """Note with which configurations its containers were made; none of the user's business, so no change."""
         folder = {"path": str(self.applied.parent), "mode": "0755", **_OWN}
         content = "".join(f"{name} {value}\n" for name, value in sorted(found.items()))
-        brought([folder], [{"path": str(self.applied), "content": content, "mode": "0644", **_OWN}], check=False)
+        brought(self.module, [folder], [{"path": str(self.applied), "content": content, "mode": "0644", **_OWN}])
 
     def absent(self) -> dict[str, bool]:
         """Take the service out of the stack, but for its volumes; return what a role asks for."""

@@ -36,8 +36,8 @@ NAMES = ("younger", "packed", "cloned")
 # Where the user presses Ctrl-C, or the controller dies: the start of each task, and once the middle of a deployment.
 # With the tags that lead there: what a run does before was done by the one that was cut before it.
 CUTS = (
-    ("a new certificate", "certificates", "TASK [tls_certificate : certificate | Make the key]", signal.SIGINT),
-    ("a new database user", "database", "TASK [mariadb : databases | Keep the users]", signal.SIGINT),
+    ("a new certificate", "certificates", "TASK [tls_certificate : certificate | Create the key]", signal.SIGINT),
+    ("a new database user", "database", "TASK [mariadb : databases | Configure users]", signal.SIGINT),
     ("the content of a static site", "static", "TASK [static_site : git | Check out the version]", signal.SIGINT),
     ("the web server's configuration", "web", "TASK [nginx_tls : config | Write the configuration]", signal.SIGKILL),
 )

@@ -181,7 +181,7 @@ def test_the_readme_has_two_examples_that_the_specification_allows(role: str) ->
 def test_the_platforms_of_the_vars_files_are_known(role: str) -> None:
     """A vars file of a misspelt platform would never be loaded."""
     for path in (ROOT / "roles" / role).glob("vars/*.yml"):
-        assert re.fullmatch(r"main|compose|native|(Debian|Alpine)(-\d+(\.\d+)?)?", path.stem), path.name
+        assert re.fullmatch(r"main|compose|native|(Debian|Ubuntu|Alpine)(-\d+(\.\d+)?)?", path.stem), path.name
 
 
 def test_roles_are_strangers_to_each_others_vars() -> None:

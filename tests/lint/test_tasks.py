@@ -243,7 +243,7 @@ def provider_branches(role: str, *parts: str) -> list[str]:
     """Return the lines in these folders of a role that ask which provider it is."""
     folder = ROOT / "roles" / role
     word = re.compile(rf"\b({role}|slipway)_provider\b")
-    include = re.compile(rf"(include_\w+|import_\w+|file): .*\b{role}_provider\b")
+    include = re.compile(rf"((include_\w+|import_\w+|file): .*|platform_files\(.*)\b{role}_provider\b")
     findings = []
     for path in (path for part in parts for path in sorted((folder / part).rglob("*"))):
         # What can't work is refused in a file of its own.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,6 +52,41 @@ def test_there_is_no_account_without_a_password(machine: Machine) -> None:
     accounts = machine.sql("SELECT CONCAT(User, '@', Host) FROM mysql.global_priv WHERE User = '';")
     assert accounts == []
     assert machine.sql("SHOW DATABASES LIKE 'test';") == []
+
+
+# What an operator may have left: another password, fewer and more privileges, no database, accounts nobody declared.
+SPOILT = """
+ALTER USER blog@{host} IDENTIFIED BY 'another password';
+REVOKE ALL PRIVILEGES, GRANT OPTION FROM journal@{host};
+GRANT SELECT ON mysql.* TO journal@{host};
+DROP DATABASE journal;
+CREATE USER blog@'10.9.9.9' IDENTIFIED BY 'x';
+CREATE USER ''@localhost;
+CREATE USER other@localhost IDENTIFIED BY 'x';
+"""
+
+
+def test_what_differs_of_databases_and_users_is_put_right_and_nothing_else(
+    machine: Machine, given: Given, converge: Callable[..., None]
+) -> None:
+    host = "'%'" if machine.compose else "localhost"
+    accounts = "SELECT CONCAT(User, '@', Host) FROM mysql.global_priv ORDER BY 1;"
+    grants = f"SHOW GRANTS FOR journal@{host};"
+    before, granted = machine.sql(accounts), machine.sql(grants)
+    for line in SPOILT.format(host=host).strip().splitlines():
+        machine.sql(line)
+    try:
+        with pytest.raises(AssertionError, match="denied"):
+            ask(machine, given, "blog", "SELECT 1;")
+        converge()
+        assert machine.sql("SELECT User FROM mysql.global_priv WHERE User = 'other';") == ["other"]
+    finally:
+        machine.sql("DROP USER other@localhost;")
+    assert machine.sql("SHOW DATABASES LIKE 'journal';") == ["journal"]
+    assert machine.sql(accounts) == before
+    assert machine.sql(grants) == granted
+    for user in ("blog", "journal"):
+        assert ask(machine, given, user, f"USE {user}; SELECT 1;") == "1"
 
 
 def test_it_has_the_settings_it_was_given(machine: Machine, given: Given) -> None:

@@ -22,6 +22,7 @@ ANSWER: dict[str, Any] = {
     "image": "",
     "status": {},
     "query_result": [],
+    "due": [],
 }
 
 
