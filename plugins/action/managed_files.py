@@ -26,7 +26,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 more = file.pop("vars", {})
                 file["content"] = str(lookup.run([file.pop("src")], variables, template_vars=more)[0])
             files.append(file)
-        arguments = {"folders": self._task.args.get("folders") or [], "files": files}
+        arguments = {
+            **{kind: self._task.args.get(kind) or [] for kind in ("absent", "folders")},
+            "files": files,
+        }
         # By the name it was called by: the short one is known in the checkout, and in the collection's own roles.
         module = self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars)
         return {**result, **module}
