@@ -14,6 +14,7 @@ ANSWER: dict[str, Any] = {
     "stdout_lines": [],
     "stat": {"exists": True, "isdir": True, "checksum": "0" * 64},
     "files": [],
+    "found": {"ours": [], "own": [], "configs": [], "hosts": ["/etc/cloud/templates/hosts.tmpl"]},
     "matched": 0,
     "csr": "",
     "certificate": "",
