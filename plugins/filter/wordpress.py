@@ -59,7 +59,7 @@ def folders(sites: Sites, secrets: str, scratch: str) -> list[dict[str, Any]]:
             {"path": f"{secrets}/{site['name']}", "group": uid, "mode": "0750"},
             # What PHP writes by itself.
             {"path": own, "mode": "0755"},
-            {"path": f"{own}/tmp", **mine, "mode": "0700"},
+            {"path": f"{own}/tmp", **mine, "mode": "0700"},  # noqa: S108 - not that one
             {"path": f"{own}/sessions", **mine, "mode": "0700"},
         ]
     return [one for number, one in enumerate(found) if one not in found[:number]]

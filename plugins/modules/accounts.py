@@ -13,7 +13,8 @@ DOCUMENTATION = r"""
 module: accounts
 short_description: Brings several users, each with a group of its own, into their state
 description:
-  - Looks at all of them in one go, and calls M(ansible.builtin.group) and M(ansible.builtin.user) for those that differ.
+  - Looks at all of them in one go, and calls M(ansible.builtin.group) and M(ansible.builtin.user) for the few that
+    differ.
 options:
   users:
     description: The users.

@@ -155,7 +155,7 @@ FAULTS = (
         """- name: Note what nginx read
   listen: nobody
 """,
-        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Notice what the server has not read yet"),
+        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Check what the server has to read"),
     ),
     Fault(
         "TLS 1.1 is allowed",

@@ -606,7 +606,8 @@ class Configured:
             "__nginx_tls_config_file": str(self.folder / "nginx.conf"),
             "__nginx_tls_check": f"test ! -e {self.folder}/custom/http/broken.conf",
             "__nginx_tls_reload": f"touch {self.folder.parent}/reloaded",
-            "__nginx_tls_running": {"stat": {"exists": True}},
+            # As of a server that runs.
+            "__nginx_tls_pid": "/proc/self/stat",
             "__nginx_tls_pending": False,
         }
         files = [str(ROOT / f"roles/nginx_tls/vars/{name}.yml") for name in ("Debian", "native")]
@@ -673,7 +674,7 @@ def test_of_the_sites_that_are_gone_only_ours_are_removed(configured: Configured
     (sites / "gone.conf").write_text("# Written by Slipway; changes are overwritten.\n")
     said = configured.run("docs")
     assert sorted(path.name for path in sites.iterdir()) == ["docs.conf", "foreign.conf"]
-    assert f"WARNING: {sites}/foreign.conf: not written by Slipway, and not included" in said
+    assert f"[WARNING]: {sites}/foreign.conf: not written by Slipway, and not included" in said
     main = (configured.folder / "nginx.conf").read_text()
     assert re.findall(r"include \S*/sites/(\S*);", main) == ["docs.conf"]
 
