@@ -16,6 +16,7 @@ description:
     controller is compared with its checksum.
   - C(folder_fault) returns why the content of a folder on the controller can't be deployed, in one line.
   - Both return an empty text where nothing is wrong.
+  - C(static_site_account) returns the user of a static site's http-server, as M(accounts) takes it.
 """
 
 
@@ -34,9 +35,14 @@ def folder_fault(folder: str) -> str:
     return ""
 
 
+def account(site: dict[str, Any], folder: str, shell: str) -> dict[str, Any]:
+    """Return the user of a static site's http-server, as M(accounts) takes it."""
+    return {"name": site["name"], "uid": int(site["uid"]), "home": f"{folder}/{site['name']}", "shell": shell}
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"fetch_fault": fetch_fault, "folder_fault": folder_fault}
+        return {"fetch_fault": fetch_fault, "folder_fault": folder_fault, "static_site_account": account}

@@ -154,7 +154,7 @@ def test_a_run_fails_and_says_why(tmp_path: Path, program: str, why: str) -> Non
 def test_all_sites_are_told_and_asked_at_once(tmp_path: Path) -> None:
     """Each its own state; one that fails keeps none of the others from theirs."""
     program = f"grep -q https://$1[.] || exit 3; touch {tmp_path}/$1; [ $1 != blog ] || {{ echo broken >&2; exit 1; }};"
-    program += f" until [ -e {tmp_path}/blog ] && [ -e {tmp_path}/docs ]; do :; done; echo '{CHANGES}'"
+    program += f" until [ -e {tmp_path}/blog ] && [ -e {tmp_path}/docs ]; do :; done; cat <<'END'\n{CHANGES}\nEND"
     code, output = run(tmp_path, program=program, sites=("blog", "docs", "young"))
     assert code != 0
     assert "blog: broken" in output
@@ -170,7 +170,7 @@ def test_a_container_that_rarely_starts_no_program_is_asked_again(tmp_path: Path
     assert (code, "blog: as wanted" in output) == (0, True), output
 
 
-@pytest.mark.parametrize("program", [f"cat >/dev/null; echo '{CHANGES}'", "cat >&2; exit 1", "cat; exit 1"])
+@pytest.mark.parametrize("program", [f"cat >/dev/null; echo '{NOTHING}'", "cat >&2; exit 1", "cat; exit 1"])
 def test_no_password_is_shown(tmp_path: Path, program: str) -> None:
     """Not even where the program says what it was told."""
     _, output = run(tmp_path, "-vvv", "--diff", program=program)
