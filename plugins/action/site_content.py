@@ -62,6 +62,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             module["kinds"] = {
                 name: {path: one[0] for path, one in entries.items()}
                 for name, entries in manifests.items()
-                if name in module["due"]
+                if name in module["differing"]
             }
         return {**result, **module}

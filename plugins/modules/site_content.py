@@ -53,7 +53,7 @@ options:
   sites:
     description:
       - In place of all these, static sites as the role takes them, which are compared with what is there. Nothing is
-        changed; C(due) names those that differ, and those of which that can't be told.
+        changed; C(differing) names those that differ, and those of which that can't be told.
     type: list
     elements: dict
   dir:
@@ -77,7 +77,7 @@ kinds:
   description: Paths of the content, relative to its top, folders included, each with its kind.
   type: dict
   returned: if there is a content
-due:
+differing:
   description: Names of the sites that are not as they are to be, each with the first reason.
   type: dict
   returned: with C(sites)
@@ -503,7 +503,7 @@ def main() -> None:
     )
     given = module.params
     if given["sites"] is not None:
-        module.exit_json(changed=False, due=all_due(given["sites"], Path(given["dir"]), given["gid"]))
+        module.exit_json(changed=False, differing=all_due(given["sites"], Path(given["dir"]), given["gid"]))
     root = Path(given["path"]) if given["path"] else None
     result: dict[str, object] = {}
     changes: list[str] = []

@@ -14,7 +14,7 @@ ANSWER: dict[str, Any] = {
     "stdout_lines": [],
     "stat": {"exists": True, "isdir": True, "checksum": "0" * 64},
     "files": [],
-    "due": {"docs": "", "manual": ""},
+    "differing": {"docs": "", "manual": ""},
     "unread": False,
     "running": True,
     "sum": "0" * 64,
