@@ -256,8 +256,8 @@ class Deployed:
         for path, entry in content.items():
             write(self.public, path, entry)
         self.source: dict[str, Any] = self._from_folder(content) if kind == "folder" else getattr(self, f"_{kind}")(top)
-        for path in (self.base, self.public):
-            path.chmod(0o755)
+        for folder in (self.base, self.public):
+            folder.chmod(0o755)
 
     def _from_folder(self, content: dict[str, Entry]) -> dict[str, Any]:
         def value(entry: Entry) -> str:
