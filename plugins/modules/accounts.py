@@ -75,11 +75,11 @@ def _user(name: str) -> pwd.struct_passwd | None:
 def difference(wanted: dict[str, Any], groups: list[grp.struct_group], *, check: bool) -> dict[str, Any] | None:
     """Return how a user differs from what it is to be, or None."""
     found = _user(wanted["name"])
-    if found is None and wanted["uid"] is None:
-        # In check mode the package that makes it isn't there yet; else the module that is called says it.
-        return None if check else {**wanted, "before": {}, "after": {}, "group": False, "groups": wanted["groups"]}
     names = {group.gr_name for group in groups}
     asked = wanted["groups"] + [group.gr_name for group in groups if group.gr_gid in wanted["gids"]]
+    if found is None and wanted["uid"] is None and check:
+        # The package that makes it isn't there yet.
+        return None
     joined = {
         group.gr_name for group in groups if wanted["name"] in group.gr_mem or (found and group.gr_gid == found.pw_gid)
     }
@@ -92,8 +92,6 @@ def difference(wanted: dict[str, Any], groups: list[grp.struct_group], *, check:
         after = {"uid": wanted["uid"], "gid": wanted["uid"], "home": wanted["home"], "shell": wanted["shell"]}
         if found:
             before = {"uid": found.pw_uid, "gid": found.pw_gid, "home": found.pw_dir, "shell": found.pw_shell}
-        if own and not found:
-            before = {}
     if not own and before == after and not missing:
         return None
     if missing:

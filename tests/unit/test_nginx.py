@@ -632,7 +632,6 @@ class Configured:
         )
         return " ".join((done.stdout + done.stderr).split())
 
-    @property
     def reloaded(self) -> bool:
         return (self.folder.parent / "reloaded").exists()
 
@@ -646,24 +645,24 @@ def configured(tmp_path: Path) -> Configured:
 
 def test_the_users_own_files_are_loaded_and_left(configured: Configured) -> None:
     assert "failed=0" in configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     http, blog, docs = (configured.folder / "custom" / name for name in ("http", "sites/blog", "sites/docs"))
     assert {path.stat().st_mode & 0o777 for path in (http.parent, http, blog.parent, blog, docs)} == {0o755}
     (blog / "own.conf").write_text("gzip off;")
     configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     # The same file is another configuration elsewhere.
     (blog / "own.conf").rename(docs / "own.conf")
     configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     (http / "broken.conf").write_text("x")
     assert "failed=1" in configured.run("blog", "docs")
-    assert not configured.reloaded
+    assert not configured.reloaded()
     (http / "broken.conf").unlink()
     # What an included file names has any name. Of a site that is gone the file stays.
     (http / "users").write_text("captain")
     assert "failed=0" in configured.run("blog")
-    assert configured.reloaded
+    assert configured.reloaded()
     assert (docs / "own.conf").exists()
 
 
