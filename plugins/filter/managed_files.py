@@ -10,7 +10,6 @@ short_description: The files that each of several things has
 description:
   - C(managed_files_each) returns a file for each item of a list, as M(managed_files) takes it - from one template,
     which sees the item as the variable C(variable), and with a path in which C({name}) stands for the item's name.
-  - C(managed_files_secrets) returns a file for each item of a dictionary, which one user alone may read.
 """
 
 
@@ -21,17 +20,9 @@ def each(items: list[dict[str, Any]], src: str, path: str, variable: str = "item
     ]
 
 
-def secrets(items: list[dict[str, Any]], prefix: str, uid: int) -> list[dict[str, Any]]:
-    """Return a file for each C(key) and C(value), called as the key behind ``prefix``, that ``uid`` alone may read."""
-    return [
-        {"path": f"{prefix}{item['key']}", "content": item["value"], "owner": uid, "group": uid, "mode": "0400"}
-        for item in items
-    ]
-
-
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"managed_files_each": each, "managed_files_secrets": secrets}
+        return {"managed_files_each": each}

@@ -7,8 +7,10 @@ import hashlib
 import io
 import os
 import posixpath
+import shlex
 import shutil
 import stat
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -48,6 +50,18 @@ options:
       - In place of a content, the paths below the web root that may stay, each with its kind - C(file), C(folder) or
         C(link); everything else is removed.
     type: dict
+  sites:
+    description:
+      - In place of all these, static sites as the role takes them, which are compared with what is there. Nothing is
+        changed; C(differing) names those that differ, and those of which that can't be told.
+    type: list
+    elements: dict
+  dir:
+    description: The folder of the sites on the host; each has C(<name>/public) in it.
+    type: path
+  gid:
+    description: The group of the web roots.
+    type: int
 author: the Slipway authors
 """
 
@@ -63,11 +77,16 @@ kinds:
   description: Paths of the content, relative to its top, folders included, each with its kind.
   type: dict
   returned: if there is a content
+differing:
+  description: Names of the sites that are not as they are to be, each with the first reason.
+  type: dict
+  returned: with C(sites)
 """
 
 # Starts the name of a file that is being written; one that a cut run left behind is a stranger to the next.
 _NEW = ".slipway-new-"
 _BLOCK = 1 << 20
+_PATIENCE = 60  # seconds for git
 # As many links a path may lead through as for the kernel (path_resolution(7)).
 _LINKS = 40
 
@@ -80,13 +99,15 @@ class ContentError(Exception):
 class Entry:
     """One folder, file or symbolic link of a content.
 
-    ``target`` is a link's, ``open`` gives a file's bytes, ``modified`` is its time in seconds since 1970.
+    ``target`` is a link's, ``open`` gives a file's bytes, ``modified`` is its time in seconds since 1970. A file on
+    another machine has its checksum in ``digest``.
     """
 
     kind: str
     target: str = ""
     open: Callable[[], IO[bytes]] = io.BytesIO
     modified: float = 0
+    digest: str = ""
 
 
 Content = dict[str, Entry]
@@ -231,11 +252,12 @@ def leaves(content: Content, path: str) -> bool:
     return False
 
 
-def _digest(opened: IO[bytes]) -> str:
-    digest = hashlib.sha256()
+def digest(opened: IO[bytes]) -> str:
+    """Return the SHA-256 checksum of what is left of an open file."""
+    summed = hashlib.sha256()
     while block := opened.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
+        summed.update(block)
+    return summed.hexdigest()
 
 
 def _is_as_wanted(path: Path, entry: Entry) -> bool:
@@ -252,8 +274,11 @@ def _is_as_wanted(path: Path, entry: Entry) -> bool:
         return False
     if entry.kind == "folder":
         return True
-    with entry.open() as wanted, path.open("rb") as there:
-        return _digest(wanted) == _digest(there)
+    with path.open("rb") as there:
+        if entry.digest:
+            return entry.digest == digest(there)
+        with entry.open() as wanted:
+            return digest(wanted) == digest(there)
 
 
 def _owner() -> tuple[int, int]:
@@ -332,6 +357,132 @@ def write(root: Path, path: str, entry: Entry) -> None:
     new.replace(target)
 
 
+# Whether a site is as it is to be.
+
+
+def _has(path: Path, mode: int, gid: int = 0, kind: Callable[[int], bool] = stat.S_ISDIR) -> bool:
+    """Tell whether there is something of a kind that is root's, with this group and mode."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return kind(found.st_mode) and (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, mode)
+
+
+def due(site: dict[str, Any], top: Path, gid: int) -> str:
+    """Return why something has to be done for a site, or nothing. Raises OSError and ContentError."""
+    source, base = site["source"], top / site["name"]
+    root = base / "public"
+    if not _has(base, 0o755) or not _has(root, 0o755, gid):
+        return "its folder"
+    kept = {"public"}
+    content: Content | None = None
+    if "manifest" in source:
+        content = {
+            path: Entry(kind, digest=value) if kind == "file" else Entry(kind, value)
+            for path, (kind, value) in source["manifest"].items()
+        }
+        reason = ""
+    elif "archive" in source:
+        algorithm, _, wanted = source["checksum"].partition(":")
+        archive = base / f"archive-{wanted[:16]}"
+        kept.add(archive.name)
+        there = _has(archive, 0o600, kind=stat.S_ISREG) and _summed(archive, algorithm) == wanted.lower()
+        reason = "" if there else "its archive"
+    else:
+        kept |= {"checkout"} | ({"deploy_key"} if "key" in source else set())
+        kept |= {"known_hosts"} if "host_key" in source else set()
+        reason = _checkout_due(source, base)
+    if not reason and (left := sorted({path.name for path in base.iterdir()} - kept)):
+        reason = left[0]
+    if reason:
+        return reason
+    if content is not None:
+        return _content_due(root, content)
+    with reading(
+        str(base / "checkout") if "git" in source else None, str(archive) if "archive" in source else None, [".git"]
+    ) as read:
+        return _content_due(root, read)
+
+
+def _content_due(root: Path, content: Content) -> str:
+    paths = differing(root, content) or strangers(root, {path: entry.kind for path, entry in content.items()})
+    return paths[0] if paths else ""
+
+
+def _summed(path: Path, algorithm: str) -> str:
+    summed = hashlib.new(algorithm)
+    with path.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            summed.update(block)
+    return summed.hexdigest()
+
+
+def _git(folder: Path, *words: str, **environment: str) -> str:
+    """Return what git says. Raises OSError if it fails, or takes too long."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError("git takes too long") from None
+    if done.returncode:
+        raise OSError("git fails")
+    return done.stdout.strip()
+
+
+def _checkout_due(source: dict[str, Any], base: Path) -> str:
+    """Return what of the checkout differs, by its first word; the repository is asked for the version."""
+    key, known, checkout = base / "deploy_key", base / "known_hosts", base / "checkout"
+    ssh = ["ssh", "-o", "BatchMode=yes"]
+    if "key" in source:
+        if not _has(key, 0o600, kind=stat.S_ISREG) or _summed(key, "sha256") != source["key"]:
+            return key.name
+        ssh += ["-i", str(key), "-o", "IdentitiesOnly=yes"]
+    if "host_key" in source:
+        wanted = f"{source['host_key'].strip()}\n"
+        if not _has(known, 0o644, kind=stat.S_ISREG) or known.read_text(encoding="utf-8") != wanted:
+            return known.name
+        ssh += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
+        ssh += ["-o", "StrictHostKeyChecking=yes"]
+    if not _has(checkout, 0o700) or not (checkout / ".git").is_dir():
+        return checkout.name
+    version = str(source["version"])
+    if _git(checkout, "config", "remote.origin.url") != source["git"] or _git(
+        checkout, "status", "--porcelain", "--ignored"
+    ):
+        return checkout.name
+    head = _git(checkout, "rev-parse", "HEAD")
+    # What is called by its own checksum is never another one.
+    if head != version:
+        asked = _git(checkout, "ls-remote", source["git"], version, f"{version}^{{}}", GIT_SSH_COMMAND=shlex.join(ssh))
+        # Of an annotated tag the last line is the commit. More than one name may be meant: that is git's to say.
+        found = {line.split()[1].removesuffix("^{}"): line.split()[0] for line in asked.splitlines()}
+        exact = [commit for name, commit in found.items() if name in (f"refs/heads/{version}", f"refs/tags/{version}")]
+        if exact != [head]:
+            return checkout.name
+    return ""
+
+
+def all_due(sites: list[dict[str, Any]], top: Path, gid: int) -> dict[str, str]:
+    """Return the sites for which something has to be done, each with the reason; what can't be told is one."""
+    found = {}
+    for site in sites:
+        try:
+            reason = due(site, top, gid)
+        except (ContentError, OSError, ValueError) as error:
+            reason = str(error)
+        if reason:
+            found[site["name"]] = reason
+    return found
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -341,12 +492,18 @@ def main() -> None:
             "exclude": {"type": "list", "elements": "str", "default": []},
             "archive": {"type": "path"},
             "keep": {"type": "dict"},
+            "sites": {"type": "list", "elements": "dict"},
+            "dir": {"type": "path"},
+            "gid": {"type": "int"},
         },
-        required_one_of=[("folder", "archive", "keep")],
-        mutually_exclusive=[("folder", "archive", "keep")],
+        required_one_of=[("folder", "archive", "keep", "sites")],
+        mutually_exclusive=[("folder", "archive", "keep", "sites"), ("path", "sites")],
+        required_by={"sites": ("dir", "gid")},
         supports_check_mode=True,
     )
     given = module.params
+    if given["sites"] is not None:
+        module.exit_json(changed=False, differing=all_due(given["sites"], Path(given["dir"]), given["gid"]))
     root = Path(given["path"]) if given["path"] else None
     result: dict[str, object] = {}
     changes: list[str] = []

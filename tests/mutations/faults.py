@@ -155,7 +155,7 @@ FAULTS = (
         """- name: Note what nginx read
   listen: nobody
 """,
-        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Notice what the server has not read yet"),
+        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Check what the server has to read"),
     ),
     Fault(
         "TLS 1.1 is allowed",
@@ -173,7 +173,7 @@ FAULTS = (
     ),
     Fault(
         "a file with a secret is for all to read",
-        "plugins/filter/managed_files.py",
+        "plugins/filter/wordpress.py",
         '"mode": "0400"',
         '"mode": "0444"',
         Pytest(f"{TEMPLATES}test_no_secret_lies_where_others_may_read_it[{NATIVE}]"),

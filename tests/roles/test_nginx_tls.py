@@ -205,7 +205,7 @@ def test_a_file_of_nobodys_among_the_sites_is_named_and_stays(
     # nginx would refuse it.
     machine.feed(f"cat >{sites}/foreign.conf", "nonsense on;\n")
     try:
-        assert f"WARNING: {sites}/foreign.conf: not written by Slipway" in " ".join(
+        assert f"[WARNING]: {sites}/foreign.conf: not written by Slipway" in " ".join(
             converge(nginx_tls_sites=given["nginx_tls_sites"][:1]).split()
         )
         assert client.get("/").status == 200

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import shutil
 import stat
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from plugins.modules.site_content import ContentError, differing, reading, remove, strangers, write
+from plugins.modules.site_content import (
+    ContentError,
+    Entry,
+    all_due,
+    differing,
+    digest,
+    read_folder,
+    reading,
+    remove,
+    strangers,
+    write,
+)
 
 Pack = Callable[[Path, dict[str, str], dict[str, str]], dict[str, str | None]]
 
@@ -214,3 +229,117 @@ def test_what_is_of_another_kind_is_a_stranger(tmp_path: Path) -> None:
     (tmp_path / "same").touch()
     wanted = {"docs": "file", "news": "folder", "news/index.html": "file", "blog": "folder", "same": "file"}
     assert strangers(tmp_path, wanted) == ["blog", "docs", "news"]
+
+
+# Which sites have something to be done.
+
+WHO = pytest.mark.skipif(os.geteuid() != 0, reason="what is served is root's")
+PAGES = {"index.html": "<title>harbour</title>", "more/page.html": "more"}
+
+
+def git(*words: str) -> None:
+    who = {"GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@example.test"}
+    who |= {"GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": "x@example.test"}
+    subprocess.run(["git", *words], env={**os.environ, **who}, check=True, capture_output=True)
+
+
+class Deployed:
+    """A site that is as it is to be: of a folder, of an archive, and of a repository."""
+
+    def __init__(self, top: Path, kind: str) -> None:
+        self.top, self.base = top / "sites", top / "sites/docs"
+        self.public = self.base / "public"
+        self.public.mkdir(parents=True)
+        as_folder(top / "source", PAGES, {"start": "index.html"})
+        content = read_folder(top / "source", [])
+        content = {path: content[path] for path in sorted(content)}
+        for path, entry in content.items():
+            write(self.public, path, entry)
+        self.source: dict[str, Any] = self._from_folder(content) if kind == "folder" else getattr(self, f"_{kind}")(top)
+        for folder in (self.base, self.public):
+            folder.chmod(0o755)
+
+    def _from_folder(self, content: dict[str, Entry]) -> dict[str, Any]:
+        def value(entry: Entry) -> str:
+            if entry.kind != "file":
+                return entry.target
+            with entry.open() as opened:
+                return digest(opened)
+
+        return {"manifest": {path: [entry.kind, value(entry)] for path, entry in content.items()}}
+
+    def _archive(self, top: Path) -> dict[str, Any]:
+        as_tar(top / "packed", PAGES, {"start": "index.html"})
+        checksum = hashlib.sha512((top / "packed").read_bytes()).hexdigest()
+        packed = (top / "packed").rename(self.base / f"archive-{checksum[:16]}")
+        packed.chmod(0o600)
+        return {"archive": "https://mirror.example.test/packed", "checksum": f"sha512:{checksum}"}
+
+    def _git(self, top: Path) -> dict[str, Any]:
+        source = str(top / "source")
+        git("init", "--quiet", "--initial-branch", "main", source)
+        git("-C", source, "add", ".")
+        git("-C", source, "commit", "--quiet", "--message", "one")
+        git("-C", source, "tag", "--annotate", "--message", "first", "v1")
+        git("clone", "--quiet", source, str(self.base / "checkout"))
+        (self.base / "checkout").chmod(0o700)
+        return {"git": source, "version": "main"}
+
+    @property
+    def due(self) -> dict[str, str]:
+        return all_due([{"name": "docs", "source": self.source}], self.top, os.getegid())
+
+
+@pytest.fixture
+def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Deployed:
+    return Deployed(tmp_path, request.param)
+
+
+@WHO
+@pytest.mark.parametrize("deployed", ["folder", "archive", "git"], indirect=True)
+def test_a_site_is_due_exactly_if_something_of_it_differs(deployed: Deployed) -> None:
+    assert deployed.due == {}
+    index = deployed.public / "index.html"
+    for change, back in (
+        (lambda: index.write_text("other"), lambda: index.write_text(PAGES["index.html"])),
+        (lambda: index.chmod(0o666), lambda: index.chmod(0o644)),
+        (lambda: os.chown(index, 4711, 0), lambda: os.chown(index, 0, 0)),
+        ((deployed.public / "new").touch, (deployed.public / "new").unlink),
+        ((deployed.base / "left").touch, (deployed.base / "left").unlink),
+        (lambda: deployed.public.chmod(0o700), lambda: deployed.public.chmod(0o755)),
+        (lambda: os.chown(deployed.public, 0, 4711), lambda: os.chown(deployed.public, 0, os.getegid())),
+    ):
+        change()
+        assert list(deployed.due) == ["docs"]
+        back()
+        assert deployed.due == {}
+    shutil.rmtree(deployed.base)
+    assert list(deployed.due) == ["docs"]
+
+
+@WHO
+@pytest.mark.parametrize("deployed", ["archive"], indirect=True)
+def test_another_archive_is_due(deployed: Deployed) -> None:
+    deployed.source["checksum"] = f"sha512:{'0' * 128}"
+    assert list(deployed.due) == ["docs"]
+
+
+@WHO
+@pytest.mark.parametrize("deployed", ["git"], indirect=True)
+def test_what_the_repository_has_is_asked_for(deployed: Deployed) -> None:
+    source, checkout = deployed.source["git"], deployed.base / "checkout"
+    head = subprocess.run(["git", "-C", source, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    for version in ("main", "v1", head.stdout.strip()):
+        deployed.source["version"] = version
+        assert deployed.due == {}, version
+    (checkout / "left").touch()
+    assert list(deployed.due) == ["docs"]
+    (checkout / "left").unlink()
+    # The end of another branch's name is not it.
+    git("-C", source, "branch", "other/main")
+    git("-C", source, "commit", "--quiet", "--allow-empty", "--message", "two")
+    assert deployed.due == {}
+    deployed.source["version"] = "main"
+    assert list(deployed.due) == ["docs"]
+    deployed.source["git"] = "/none/at/all"
+    assert list(deployed.due) == ["docs"]

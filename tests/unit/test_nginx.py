@@ -606,7 +606,8 @@ class Configured:
             "__nginx_tls_config_file": str(self.folder / "nginx.conf"),
             "__nginx_tls_check": f"test ! -e {self.folder}/custom/http/broken.conf",
             "__nginx_tls_reload": f"touch {self.folder.parent}/reloaded",
-            "__nginx_tls_running": {"stat": {"exists": True}},
+            # As of a server that runs.
+            "__nginx_tls_pid": "/proc/self/stat",
             "__nginx_tls_pending": False,
         }
         files = [str(ROOT / f"roles/nginx_tls/vars/{name}.yml") for name in ("Debian", "native")]
@@ -631,7 +632,6 @@ class Configured:
         )
         return " ".join((done.stdout + done.stderr).split())
 
-    @property
     def reloaded(self) -> bool:
         return (self.folder.parent / "reloaded").exists()
 
@@ -645,24 +645,24 @@ def configured(tmp_path: Path) -> Configured:
 
 def test_the_users_own_files_are_loaded_and_left(configured: Configured) -> None:
     assert "failed=0" in configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     http, blog, docs = (configured.folder / "custom" / name for name in ("http", "sites/blog", "sites/docs"))
     assert {path.stat().st_mode & 0o777 for path in (http.parent, http, blog.parent, blog, docs)} == {0o755}
     (blog / "own.conf").write_text("gzip off;")
     configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     # The same file is another configuration elsewhere.
     (blog / "own.conf").rename(docs / "own.conf")
     configured.run("blog", "docs")
-    assert configured.reloaded
+    assert configured.reloaded()
     (http / "broken.conf").write_text("x")
     assert "failed=1" in configured.run("blog", "docs")
-    assert not configured.reloaded
+    assert not configured.reloaded()
     (http / "broken.conf").unlink()
     # What an included file names has any name. Of a site that is gone the file stays.
     (http / "users").write_text("captain")
     assert "failed=0" in configured.run("blog")
-    assert configured.reloaded
+    assert configured.reloaded()
     assert (docs / "own.conf").exists()
 
 
@@ -673,7 +673,7 @@ def test_of_the_sites_that_are_gone_only_ours_are_removed(configured: Configured
     (sites / "gone.conf").write_text("# Written by Slipway; changes are overwritten.\n")
     said = configured.run("docs")
     assert sorted(path.name for path in sites.iterdir()) == ["docs.conf", "foreign.conf"]
-    assert f"WARNING: {sites}/foreign.conf: not written by Slipway, and not included" in said
+    assert f"[WARNING]: {sites}/foreign.conf: not written by Slipway, and not included" in said
     main = (configured.folder / "nginx.conf").read_text()
     assert re.findall(r"include \S*/sites/(\S*);", main) == ["docs.conf"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 
 from tests.repository import ROOT
 
-TASKS = ROOT / "roles" / "php_fpm_wordpress" / "tasks" / "site.yml"
+STATE = ROOT / "roles" / "php_fpm_wordpress" / "files" / "wordpress_state.php"
+PASSWORD = "a-password-of-the-tests"
 CHANGES = json.dumps({"changed": True, "changes": ["siteurl 'a' -> 'b'"], "notes": ["WordPress 7.1.3 is newer"]})
 NOTHING = json.dumps({"changed": False, "changes": [], "notes": []})
 ERROR = json.dumps({"error": "the wanted state has an unknown key: x"})
@@ -26,35 +28,60 @@ def run(
     folder: str = "/",
     programs_change: bool = False,
     title: str = "Blog",
+    sites: tuple[str, ...] = ("blog",),
 ) -> tuple[int, str]:
     """Run the tasks with this shell program in place of the site's; return the exit code and the output."""
-    site = {"name": "blog", "root": "/none", "url": "https://blog.example.test", "title": title, "admin": {}}
+    wanted = hashlib.sha256(STATE.read_bytes()).hexdigest() if not programs_change else ""
+    share = tmp_path / "share"
+    share.mkdir(exist_ok=True)
+    (share / "wordpress_state.php").write_text("another" if programs_change else STATE.read_text())
+    assert (hashlib.sha256((share / "wordpress_state.php").read_bytes()).hexdigest() == wanted) != programs_change
     variables: dict[str, Any] = {
-        "site": site,
+        "ansible_python_interpreter": sys.executable,
+        "php_fpm_wordpress_sites": [
+            {
+                "name": name,
+                "uid": 20001,
+                "root": "/none/public",
+                "url": f"https://{name}.example.test",
+                "title": title,
+                "admin": {"name": "captain", "email": "captain@example.test", "password": PASSWORD},
+                "database": {"password": PASSWORD},
+                "salts": {"AUTH_KEY": PASSWORD},
+            }
+            for name in sites
+        ],
         "php_fpm_wordpress_version": "7.1",
         "php_fpm_wordpress_checksum": "sha256:00",
         "php_fpm_wordpress_update_password": "on_create",
         "php_fpm_wordpress_language_packs": {},
         "__php_fpm_wordpress_share": "/none",
+        "__php_fpm_wordpress_share_host": str(share),
         "__php_fpm_wordpress_archive": "none",
         "__php_fpm_wordpress_workdir": folder,
-        "__php_fpm_wordpress_config": str(tmp_path / "wp-config.php"),
-        "__php_fpm_wordpress_programs": {"changed": programs_change},
-        "__php_fpm_wordpress_state_argv": ["sh", "-c", program],
+        "__php_fpm_wordpress_config": f"{tmp_path}/wp-config.php",
+        "__php_fpm_wordpress_state_argv": ["sh", "-c", program, "sh", "{name}"],
     }
     play = [
         {
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": False,
-            "vars": variables,
-            "tasks": [{"ansible.builtin.include_tasks": str(TASKS)}],
+            "tasks": [{"ansible.builtin.include_role": {"name": "php_fpm_wordpress", "tasks_from": "state"}}],
         }
     ]
+    # The role's own go before those of a play.
+    (tmp_path / "vars.json").write_text(json.dumps(variables), encoding="utf-8")
     (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "400"}
     environment.pop("ANSIBLE_STRATEGY", None)
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), str(tmp_path / "play.yml"), *arguments]
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        str(tmp_path / "play.yml"),
+        "-e",
+        f"@{tmp_path}/vars.json",
+    ]
+    command += arguments
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     # The output breaks long lines, and doubles quotes where it has to quote.
     return done.returncode, " ".join((done.stdout + done.stderr).split()).replace("''", "'")
@@ -122,3 +149,30 @@ def test_a_run_fails_and_says_why(tmp_path: Path, program: str, why: str) -> Non
     code, output = run(tmp_path, program=program)
     assert code != 0
     assert why in output
+
+
+def test_all_sites_are_told_and_asked_at_once(tmp_path: Path) -> None:
+    """Each its own state; one that fails keeps none of the others from theirs."""
+    program = f"grep -q https://$1[.] || exit 3; touch {tmp_path}/$1; [ $1 != blog ] || {{ echo broken >&2; exit 1; }};"
+    program += f" until [ -e {tmp_path}/blog ] && [ -e {tmp_path}/docs ]; do :; done; cat <<'END'\n{CHANGES}\nEND"
+    code, output = run(tmp_path, program=program, sites=("blog", "docs", "young"))
+    assert code != 0
+    assert "blog: broken" in output
+    for name in ("docs", "young"):
+        assert f"{name}: siteurl 'a' -> 'b'; WordPress 7.1.3 is newer" in output
+    assert "no answer" not in output
+
+
+def test_a_container_that_rarely_starts_no_program_is_asked_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    program = f"cat >/dev/null; [ -e {mark} ] && {{ echo '{NOTHING}'; exit; }}; touch {mark}; echo 'runc' >&2; exit 126"
+    code, output = run(tmp_path, program=program)
+    assert (code, "blog: as wanted" in output) == (0, True), output
+
+
+@pytest.mark.parametrize("program", [f"cat >/dev/null; echo '{NOTHING}'", "cat >&2; exit 1", "cat; exit 1"])
+def test_no_password_is_shown(tmp_path: Path, program: str) -> None:
+    """Not even where the program says what it was told."""
+    _, output = run(tmp_path, "-vvv", "--diff", program=program)
+    assert "blog: " in output
+    assert PASSWORD not in output

@@ -33,29 +33,36 @@ def said(folder: Path, version: str) -> str:
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {
-            "ansible_python_interpreter": sys.executable,
-            "site": {
+        "tasks": [{"ansible.builtin.include_role": {"name": "php_fpm_wordpress", "tasks_from": "state"}}],
+    }
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "php_fpm_wordpress_sites": [
+            {
                 "name": "blog",
                 "root": str(root),
                 "url": "https://blog.example.test",
                 "title": "Blog",
                 "admin": PERSON,
-            },
-            "php_fpm_wordpress_version": version,
-            "php_fpm_wordpress_checksum": marker["checksum"],
-            "php_fpm_wordpress_update_password": "on_create",
-            "php_fpm_wordpress_language_packs": {},
-            "__php_fpm_wordpress_share": str(folder),
-            "__php_fpm_wordpress_archive": "wordpress.tar.gz",
-            "__php_fpm_wordpress_workdir": "/",
-            "__php_fpm_wordpress_state_argv": ["php", str(STATE), "--check", "--files"],
-        },
-        "tasks": [{"ansible.builtin.include_tasks": str(ROLE / "tasks/site.yml")}],
+            }
+        ],
+        "php_fpm_wordpress_version": version,
+        "php_fpm_wordpress_checksum": marker["checksum"],
+        "php_fpm_wordpress_update_password": "on_create",
+        "php_fpm_wordpress_language_packs": {},
+        "__php_fpm_wordpress_share": str(folder),
+        "__php_fpm_wordpress_share_host": str(folder),
+        "__php_fpm_wordpress_config": str(folder / "wp-config.php"),
+        "__php_fpm_wordpress_archive": "wordpress.tar.gz",
+        "__php_fpm_wordpress_workdir": "/",
+        "__php_fpm_wordpress_state_argv": ["php", str(STATE), "--check", "--files"],
     }
     (folder / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    # The role's own go before those of a play.
+    (folder / "vars.json").write_text(json.dumps(given), encoding="utf-8")
+    program = str(Path(sys.executable).parent / "ansible-playbook")
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", folder / "play.yml"],
+        [program, "-i", "localhost,", "-c", "local", "-e", f"@{folder}/vars.json", folder / "play.yml"],
         cwd=ROOT,
         capture_output=True,
         text=True,

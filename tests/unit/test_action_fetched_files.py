@@ -23,8 +23,7 @@ PLAY = """
   connection: local
   gather_facts: false
   tasks:
-    - fetched_file: {}
-      register: done
+    - fetched_files: {}
 """
 
 
@@ -41,7 +40,7 @@ def run(tmp_path: Path, *arguments: str, **given: Any) -> tuple[int, str]:
     """Run the action with these arguments; return the exit code and the output."""
     play = tmp_path / "play.yml"
     values = {"checksum": f"sha256:{SHA256}", "subject": "docs", **given}
-    play.write_text(PLAY.replace("{}", json.dumps(values)), encoding="utf-8")
+    play.write_text(PLAY.replace("{}", json.dumps({"files": [values]})), encoding="utf-8")
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "400"}
     command = [str(Path(sys.executable).parent / "ansible-playbook"), str(play), *arguments]
     environment.pop("ANSIBLE_STRATEGY", None)
@@ -127,7 +126,7 @@ def test_a_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
     assert code != 0
     assert "http://mirror.invalid/a" in output
     shown = [line for line in output.splitlines() if "pass-word" in line and "play.yml" not in line]
-    assert [line for line in shown if "fetched_file:" not in line] == []
+    assert [line for line in shown if "fetched_files:" not in line] == []
 
 
 @pytest.mark.parametrize(
