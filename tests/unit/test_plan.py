@@ -150,7 +150,7 @@ def test_a_database_without_clients_needs_no_group_of_php() -> None:
 
 @pytest.mark.parametrize(("provider", "opcache"), [("native", 128), ("compose", 0)])
 def test_memory_adds_up(provider: str, opcache: int) -> None:
-    sizes = {
+    sizes: dict[str, Any] = {
         "mariadb_memory_mb": 1000, "redis_cache_memory_mb": 100, "nginx_tls_memory_mb": 10, "ftp_memory_mb": 1,
         "static_site_memory_mb": 50,
     }  # fmt: skip
