@@ -396,7 +396,11 @@ def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
     plays: list[dict[str, Any]] = [
         {**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]},
         # Ends the run with what is wrong.
-        {**every, "any_errors_fatal": True, "tasks": [{"slipway.stack.plan": {"make_secrets": True}}]},
+        {
+            **every,
+            "any_errors_fatal": True,
+            "tasks": [{"slipway.stack.plan": {"make_secrets": keep}} for keep in (False, True)],
+        },
     ]
     for role in ORDER:
         names = [host.name for host in hosts if runs(role, host)]

@@ -32,6 +32,7 @@ options:
     description:
       - Whether passwords that nobody gave are made and kept on the controller. Otherwise those that aren't there yet
         are made up, and never kept; so it is in check mode.
+      - With it no type is checked, since a run makes passwords only after all that may refuse it.
     type: bool
     default: false
   show:
@@ -101,7 +102,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         ]
         specifications = {
             name: self._read(_ROOT / f"roles/{name}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+            # A run that makes passwords has checked the types before.
             for name in names
+            if arguments["show"] or not arguments["make_secrets"]
         }
         checked = self._checked(specifications, variables, plan.DERIVED)
 
@@ -121,7 +124,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         paths = slipway_sites.secret_paths(made_names, settings["slipway_secrets_dir"], not keep)
         complete = plan.sites_of(sites, dict(zip(made_names, self._passwords(paths, 32, variables), strict=True)), host)
         told = plan.told(host, complete)
-        figures = plan.figures(host, complete, told, components, settings)
+        try:
+            figures = plan.figures(host, complete, told, components, settings)
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
 
         facts = {name: value for role in told.values() for name, value in role.items()}
         self._checked(specifications, facts, frozenset())

@@ -221,6 +221,14 @@ def memory_mb(
     return needed
 
 
+def disk_mb(given: Any) -> int:
+    """Return the free disk that a host must have, in MiB. Raises ValueError for what is no number."""
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"slipway_disk_min_mb: {given!r} is not allowed; give a number of MiB") from None
+
+
 def disk_parts(host: Host) -> dict[str, float]:
     """Return which share of the disk goes below which path, since these may be file systems of their own.
 
@@ -256,10 +264,11 @@ def ports(host: Host, plan: Told) -> list[dict[str, Any]]:
 
 def port_ranges(host: Host, plan: Told) -> list[dict[str, Any]]:
     """Return the ranges of ports that the stack publishes beside those, with the variable that sets each."""
-    if not plan.get("ftp", {}).get("ftp_accounts"):
+    given = host.settings["ftp_passive_ports"]
+    # That there are two of them is for the role to say.
+    if not plan.get("ftp", {}).get("ftp_accounts") or not given:
         return []
-    first, last = host.settings["ftp_passive_ports"]
-    return [{"variable": "ftp_passive_ports", "first": int(first), "last": int(last)}]
+    return [{"variable": "ftp_passive_ports", "first": int(given[0]), "last": int(given[-1])}]
 
 
 def programs(components: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -288,7 +297,7 @@ def figures(
         "__slipway_https_port": int(host.settings["nginx_tls_https_port"]),
         "__slipway_ca_certificate": f"{host.state_dir}/ca/ca.crt",
         "__slipway_memory_mb": memory_mb(host, sites, plan, components, settings["__php_fpm_wordpress_opcache_mb"]),
-        "__slipway_disk_mb": int(settings.get("slipway_disk_min_mb", DISK_MB[host.provider])),
+        "__slipway_disk_mb": disk_mb(settings.get("slipway_disk_min_mb", DISK_MB[host.provider])),
         "__slipway_disk_parts": disk_parts(host),
         "__slipway_ports": ports(host, plan),
         "__slipway_port_ranges": port_ranges(host, plan),

@@ -175,6 +175,17 @@ def test_ports_are_those_that_are_set() -> None:
     assert figures(host(members={"static": ["vm1"]}))["__slipway_ports"] == []
 
 
+@pytest.mark.parametrize("given", [[], [21100], [1, 2, 3]])
+def test_what_a_role_refuses_with_its_own_words_passes_the_plan(given: list[int]) -> None:
+    assert figures(host(ftp_passive_ports=given))["__slipway_ports"] != []
+
+
+@pytest.mark.parametrize("given", ["plenty", None, [4096]])
+def test_disk_that_is_no_number_is_refused_by_name(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"slipway_disk_min_mb: .* is not allowed"):
+        figures(host(), slipway_disk_min_mb=given)
+
+
 def test_no_secret_is_left_in_what_is_shown() -> None:
     keys: frozenset[str] = frozenset()
     for role in ROLES:
