@@ -484,3 +484,44 @@ def test_the_plan_refuses_a_value_of_another_type(inventory: Inventory, variable
     done = ansible_playbook(plan(inventory.folder.parent), "-i", str(inventory.write(**variables)))
     assert done.returncode != 0
     assert said in done.stdout
+
+
+APART = """
+- hosts: front
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        content: >-
+          {{{{ {{'database': php_fpm_wordpress_sites[0].database.host, 'clients': hostvars['back'].mariadb_clients,
+               'backends': __slipway_summary_host.backends, 'mine': mariadb_users is defined}} | to_json }}}}
+        dest: "{file}"
+        mode: '0600'
+"""
+
+
+def test_hosts_apart_know_each_other(inventory: Inventory, tmp_path: Path) -> None:
+    """What one is told holds addresses of the other, which the inventory has or the other's facts."""
+    content = {
+        "all": {
+            "hosts": {
+                "front": inventory.variables | {"slipway_private_address": "10.0.0.1"},
+                "back": inventory.variables | {"slipway_private_address": "10.0.0.9", "ansible_port": 2222},
+            },
+            "children": {
+                **{name: {"hosts": {"front": {}}} for name in ("web", "php", "ftp", "static")},
+                **{name: {"hosts": {"back": {}}} for name in ("database", "cache")},
+            },
+        }
+    }
+    (inventory.folder / "group_vars/all/own.yml").write_text("slipway_provider: native\n")
+    (inventory.folder / "hosts.yml").write_text(yaml.safe_dump(content))
+    book, file = tmp_path / "book.yml", tmp_path / "value"
+    book.write_text(APART.format(file=file))
+    done = ansible_playbook(plan(tmp_path), str(book), "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+    found = json.loads(file.read_text())
+    assert found["database"] == "10.0.0.9"
+    assert found["clients"] == ["10.0.0.1"]
+    assert found["backends"]["cache"]["port"] == 2222
+    # What the other's roles are told is none of its own.
+    assert not found["mine"]
