@@ -3,7 +3,7 @@
 # Every target runs through .venv, which tools/make-venv.sh makes from requirements.lock.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up provision down lab-env test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog dist
+.PHONY: help venv up provision plan down lab-env test test-fast test-full verify vm-test molecule mutations lint docs parsers lock bench changelog dist
 .SHELLFLAGS := -eu -c
 
 bin := .venv/bin
@@ -29,6 +29,8 @@ PYTEST_ARGS ?=
 # The hosts to work on: make verify INVENTORY=~/hosts. Those of make up are called lab: make provision INVENTORY=lab.
 INVENTORY ?= inventory
 WORKERS ?= 2
+# The host whose plan is shown: make plan HOST=vm1; lab is that of make up.
+HOST ?=
 # The roles to work on: make molecule ROLE=redis_cache.
 ROLE ?=
 
@@ -52,6 +54,9 @@ up: venv ## From nothing to a served stack on a disposable target, or on two [PL
 
 provision: venv ## Run the playbook alone, against the hosts of INVENTORY
 	$(bin)/ansible-playbook site.yml -i $(hosts) $(ARGS)
+
+plan: venv ## What each role is told on a host, with secrets masked; changes nothing [HOST=vm1, INVENTORY=]
+	$(bin)/ansible-playbook playbooks/show-plan.yml -i $(if $(filter lab,$(HOST)),$(lab_inventory),$(hosts)) --limit "$(or $(HOST),all)" $(ARGS)
 
 down: venv ## Remove the target and all else the lab made on this machine
 	$(bin)/python -m lab down

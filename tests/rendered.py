@@ -1,7 +1,7 @@
 """Every file that the roles write, for every platform and provider, made by one run of ansible-playbook.
 
-The roles run as they are, with their own defaults, vars, loops and conditions and with the playbooks' derived
-variables, but for two changes: what a role writes goes to a folder here, and whatever would look at a host or change
+The roles run as they are, with their own defaults, vars, loops and conditions and with what the plan tells them,
+but for two changes: what a role writes goes to a folder here, and whatever would look at a host or change
 it does nothing. So Ansible's own templating makes each file, and the tests can hand it to the program that reads it.
 """
 
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plugins.module_utils.plan import DERIVED
 from tests.repository import BLOCKS, COMPONENTS, ROLES, ROOT, load, module_of
 
 DATA = Path(__file__).parent / "data"
@@ -184,7 +185,6 @@ def movable() -> dict[str, Any]:
 
     Those left out follow from others, or have no default that could be told from an accident.
     """
-    derived = load(ROOT / "playbooks/vars/derived.yml")
     found: dict[str, Any] = {}
     for role in ROLES:
         defaults = load(role / "defaults/main.yml") or {}
@@ -192,7 +192,7 @@ def movable() -> dict[str, Any]:
             value = defaults.get(name)
             if (
                 (option["type"] == "path" or MOVABLE.search(name))
-                and name not in derived
+                and name not in DERIVED
                 and value
                 and "{{" not in str(value)
             ):
@@ -393,19 +393,19 @@ def _write_roles(folder: Path) -> None:
 def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
     facts = {name: f"{{{{ facts['{name}'] }}}}" for name in DEBIAN.facts}
     every = {"hosts": "all", "gather_facts": False}
-    plays: list[dict[str, Any]] = [{**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]}]
+    plays: list[dict[str, Any]] = [
+        {**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]},
+        # Ends the run with what is wrong.
+        {
+            **every,
+            "any_errors_fatal": True,
+            "tasks": [{"slipway.stack.plan": {"make_secrets": keep}} for keep in (False, True)],
+        },
+    ]
     for role in ORDER:
         names = [host.name for host in hosts if runs(role, host)]
         if names:
-            plays.append(
-                {
-                    **every,
-                    "hosts": ",".join(names),
-                    "ignore_errors": True,
-                    "vars_files": [str(ROOT / "playbooks/vars/derived.yml")],
-                    "roles": [role],
-                }
-            )
+            plays.append({**every, "hosts": ",".join(names), "ignore_errors": True, "roles": [role]})
     return plays
 
 

@@ -67,7 +67,7 @@ def foreign_containers(lines: list[str], project: str, wanted: list[dict[str, An
 
 
 def short_disks(rooms: list[dict[str, Any]], parts: dict[str, float], whole_mb: int, moved_mb: int = 0) -> list[str]:
-    """Return which file systems have too little room; ``rooms`` come from the module free_space.
+    """Return which file systems have too little room; ``rooms`` come from the module host_survey.
 
     ``parts`` say which share of ``whole_mb`` goes below each path; what is moved goes below the last one. Paths on the
     same file system add up.

@@ -1,4 +1,4 @@
-"""Filters that turn complete sites into what each role is told; the playbooks' share of the knowledge."""
+"""What complete sites mean for each role; the playbooks' share of the knowledge, some of it as filters."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import yaml
 
 DOCUMENTATION = r"""
 name: slipway_roles
-short_description: Derives the variables of each role from the complete sites
+short_description: Tells what the complete sites mean for each role
 description:
-  - Each filter takes sites that C(slipway_complete_sites) made, and returns a public variable of one role.
-  - C(slipway_provider_host), C(slipway_client_addresses) and C(slipway_partners) tell who serves whom where several
-    hosts share the work.
-  - C(slipway_certificates) is for C(tls_certificate), C(slipway_database_users) for C(mariadb),
-    C(slipway_cache_users) for C(redis_cache), C(slipway_php_sites) for C(php_fpm_wordpress),
-    C(slipway_web_sites) for C(nginx_tls), C(slipway_ftp_accounts) for C(ftp),
-    C(slipway_static_sites) for C(static_site).
-  - C(slipway_sites_memory), C(slipway_most_workers) and C(slipway_role_options) serve the checks before the first
-    change.
+  - C(slipway_provider_host) and C(slipway_partners) tell who serves whom where several hosts share the work.
+  - C(slipway_summary_certificates) gives the certificates that the module C(site_answer) saw.
+  - The other functions make what the action C(plan) tells each role, of sites that C(complete_sites) made.
 """
 
 Site = dict[str, Any]
+# Written in C, and many times faster, where PyYAML was built with it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _SALTS = [
     "AUTH_KEY",
@@ -246,7 +242,7 @@ def summary_certificates(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def role_options(path: str) -> dict[str, Any]:
     """Return the options of a role's main entry point, given the path of its argument specification."""
-    specification = yaml.safe_load(Path(path).read_text())
+    specification = yaml.load(Path(path).read_text(), _LOADER)  # noqa: S506 - one of the safe ones
     return dict(specification["argument_specs"]["main"]["options"])
 
 
@@ -256,21 +252,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
-            "slipway_certificates": certificates,
             "slipway_provider_host": provider_host,
-            "slipway_client_addresses": client_addresses,
             "slipway_partners": partners,
-            "slipway_databases": databases,
-            "slipway_database_users": database_users,
-            "slipway_cache_users": cache_users,
-            "slipway_php_sites": php_sites,
-            "slipway_static_sites": static_sites,
-            "slipway_web_sites": web_sites,
-            "slipway_ftp_accounts": ftp_accounts,
-            "slipway_sites_memory": sites_memory,
-            "slipway_most_workers": most_workers,
-            "slipway_summary_sites": summary_sites,
-            "slipway_summary_logins": summary_logins,
             "slipway_summary_certificates": summary_certificates,
-            "slipway_role_options": role_options,
         }

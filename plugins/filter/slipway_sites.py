@@ -17,9 +17,6 @@ short_description: Checks, completes and splits the list of sites
 description:
   - C(slipway_site_errors) tells what can't be served, one line for each mistake.
   - C(slipway_unknown_timezones) tells which sites have a time zone that the host doesn't know.
-  - C(slipway_secret_names) names the secrets that the sites need and nobody gave.
-  - C(slipway_secret_paths) tells where those lie on the controller.
-  - C(slipway_complete_sites) gives every site all its keys.
   - C(slipway_foreign_accounts) tells which names and ids of sites a host gave to something else.
   - C(slipway_nginx_lines) gives a dictionary of nginx's directives as lines, C(slipway_nginx_fault) tells what is wrong
     with such a line, and C(slipway_nginx_option_faults) with the dictionary.
@@ -105,8 +102,6 @@ _LOCALES = (
 )
 _LOCALE_OF = {locale[:2]: locale for locale in _LOCALES.split()}
 _TIMEZONE = re.compile(r"GMT[+-]0|[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z][A-Za-z0-9_+-]*)*")
-# Says that a host has the data of the time zones, whichever of them.
-_TIMEZONE_MARK = "tzdata.zi"
 
 # Why a site can't have a name: it is a system user and group, a pool of FPM, a database, a user of database, cache and
 # FTP, a folder.
@@ -527,23 +522,22 @@ def site_errors(sites: object, variable: str = "slipway_sites") -> list[str]:
 
 
 def unknown_timezones(
-    sites: list[Site], looked_at: list[dict[str, Any]], known: set[str] | None = None, variable: str = "slipway_sites"
+    sites: list[Site], there: list[str] | None, known: set[str] | None = None, variable: str = "slipway_sites"
 ) -> list[str]:
-    """Return the sites whose time zone PHP won't know, given what the module ``stat`` says of the host's.
+    """Return the sites whose time zone PHP won't know, given those of them that the host has.
 
-    ``looked_at`` has a result for each zone of the list, and for ``tzdata.zi``, which says that the host has any: PHP
-    has the same, from the same archive. Else the controller's (``known``) count, as long as it has any.
+    PHP has the same as the host, from the same archive. Where a host has none at all yet (``there`` is none), the
+    controller's (``known``) count, as long as it has any.
     """
-    there = {result["item"]: result["stat"]["exists"] for result in looked_at}
-    if there.get(_TIMEZONE_MARK):
-        known = {result["item"] for result in looked_at if result["stat"]["exists"] and not result["stat"]["isdir"]}
-    elif known is None:
-        known = available_timezones()
+    if there is not None:
+        zones = set(there)
+    elif not (zones := available_timezones() if known is None else known):
+        return []
     return [
         f"{_place(f'{variable}[{index}]', 'timezone', site)}: {site['timezone']!r} is not allowed; PHP has no such time"
         " zone here: give an IANA name that is in use, such as Europe/Berlin"
         for index, site in enumerate(sites)
-        if known and "timezone" in site and site["timezone"] not in known
+        if "timezone" in site and site["timezone"] not in zones
     ]
 
 
@@ -608,19 +602,18 @@ def complete_sites(sites: list[Site], made: dict[str, str], https_port: int = 44
     return result
 
 
-def foreign_accounts(sites: list[Site], users: dict[str, list[str]], groups: dict[str, list[str]]) -> list[str]:
+def foreign_accounts(sites: list[Site], users: dict[str, int], groups: dict[str, int]) -> list[str]:
     """Return the sites whose name or id a host gave to something else, with what has it.
 
-    ``users`` and ``groups`` are the host's accounts as the module ``getent`` returns them: the id is the second value.
-    A site's own user and group have its name and its id.
+    ``users`` and ``groups`` are the ids of the host's accounts. A site's own user and group have its name and its id.
     """
     errors = []
     for site in sites:
-        own = (site["name"], str(site.get("uid", default_uid(site["name"]))))
+        own = (site["name"], int(site.get("uid", default_uid(site["name"]))))
         for kind, accounts in (("user", users), ("group", groups)):
             errors += [
                 f"{own[0]} (uid {own[1]}): the host has the {kind} {name} with the id {number}"
-                for name, (_, number, *_) in accounts.items()
+                for name, number in accounts.items()
                 if (name, number) != own and (name == own[0] or number == own[1])
             ]
     return errors
@@ -634,9 +627,6 @@ class FilterModule:
         return {
             "slipway_site_errors": site_errors,
             "slipway_unknown_timezones": unknown_timezones,
-            "slipway_secret_names": secret_names,
-            "slipway_secret_paths": secret_paths,
-            "slipway_complete_sites": complete_sites,
             "slipway_foreign_accounts": foreign_accounts,
             "slipway_nginx_lines": nginx_lines,
             "slipway_nginx_fault": nginx_fault,

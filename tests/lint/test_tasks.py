@@ -364,7 +364,7 @@ def test_filters_are_called_by_their_full_names() -> None:
     """A collection's own files find its modules by short names, and no filter."""
     modules = [import_module(f"plugins.filter.{path.stem}") for path in ROOT.glob("plugins/filter/*.py")]
     names = [name for module in modules for name in module.FilterModule().filters()]
-    assert "slipway_certificates" in names
+    assert "slipway_site_errors" in names
     short = re.compile(rf"(?:\|[-+]?\s*|(?:map|select|reject)\(\s*')({'|'.join(names)})\b")
     folders = ("roles", "playbooks", "inventory", "molecule", "tests")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".j2")]

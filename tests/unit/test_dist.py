@@ -130,7 +130,7 @@ PLAY = r"""
         service_unit_units: [{name: one, description: One, command: /bin/true, type: oneshot}]
         ansible_facts: {os_family: Debian, service_mgr: systemd}
     - name: Call a module
-      slipway.stack.listening_ports:
+      slipway.stack.host_state:
     - name: Call an action
       slipway.stack.managed_files:
         files:
@@ -146,7 +146,7 @@ PLAY = r"""
   vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
   tasks:
     - name: Call a module
-      listening_ports:
+      host_state:
     - name: Call an action
       managed_files:
         files:

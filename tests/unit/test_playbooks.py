@@ -187,7 +187,8 @@ def server(certificate: Path) -> Iterator[_Server]:
 def ask(inventory: Inventory, port: int, **variables: Any) -> subprocess.CompletedProcess[str]:
     """Ask the sites and sum up, as `make verify` and every run do at their end."""
     folder = inventory.write(["web"], slipway_sites=SITES, nginx_tls_https_port=port, **variables)
-    books = [str(ROOT / "playbooks" / name) for name in ("check-sites.yml", "summarize-run.yml")]
+    books = [plan(folder.parent)]
+    books += [str(ROOT / "playbooks" / name) for name in ("check-sites.yml", "summarize-run.yml")]
     return ansible_playbook(*books, "-i", str(folder))
 
 
@@ -390,10 +391,23 @@ def test_a_checkout_in_a_path_with_a_blank_is_run_without_mitogen(inventory: Inv
     assert (tmp_path / "key").is_file()
 
 
+PLANNED = """
+- import_playbook: {root}/playbooks/check-inventory.yml
+- hosts: slipway
+  tasks:
+    - plan:
+"""
+
+
+def plan(folder: Path) -> str:
+    """Return a playbook that works out what each role is told, as every run does before its first change."""
+    path = folder / "plan.yml"
+    path.write_text(PLANNED.format(root=ROOT))
+    return str(path)
+
+
 DERIVED = """
 - hosts: web
-  gather_facts: false
-  vars_files: [{root}/playbooks/vars/derived.yml, {root}/playbooks/vars/requirements.yml]
   tasks:
     - ansible.builtin.copy: {{content: "{value}", dest: "{file}", mode: '0600'}}
 """
@@ -403,8 +417,8 @@ def derive(inventory: Inventory, value: str, home: Path, **variables: Any) -> st
     """Return what an expression of the playbooks comes to for a user of this machine."""
     book, file = home / "book.yml", home / "value"
     home.mkdir(exist_ok=True)
-    book.write_text(DERIVED.format(root=ROOT, value=value, file=file))
-    done = ansible_playbook(str(book), "-i", str(inventory.write(**variables)), HOME=str(home))
+    book.write_text(DERIVED.format(value=value, file=file))
+    done = ansible_playbook(plan(home), str(book), "-i", str(inventory.write(**variables)), HOME=str(home))
     assert done.returncode == 0, done.stdout
     return file.read_text()
 
@@ -425,3 +439,89 @@ def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory
     )
     assert "/mnt/engine" in found
     assert "/var/lib/docker" not in found
+
+
+def test_a_playbook_by_itself_says_what_it_lacks(inventory: Inventory) -> None:
+    """Without the plan a role would take its sites for none, and remove those that are there."""
+    folder = str(inventory.write())
+    for name in ("serve-web", "provide-database", "deploy-wordpress"):
+        done = ansible_playbook(f"playbooks/{name}.yml", "-i", folder)
+        assert done.returncode != 0
+        assert any("run site.yml, which works out what each role is told" in line for line in errors(done.stdout))
+        assert "changed=0" in done.stdout
+
+
+SECRET = "hunter2-hunter2"
+
+
+def test_the_plan_of_a_host_is_shown_without_secrets(inventory: Inventory) -> None:
+    site = {
+        "name": "blog", "type": "wordpress", "domain": "blog.example.test", "title": "Blog",
+        "admin": {"name": "captain", "email": "captain@example.test", "password": SECRET},
+    } | dict.fromkeys(("database_password", "cache_password", "ftp_password", "salt_seed"), SECRET)  # fmt: skip
+    folder = inventory.write(slipway_sites=[site], nginx_tls_container_uid=20100)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "plan", "HOST=vm1", f"INVENTORY={folder}", "ARGS=-vvv"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "php_fpm_wordpress_socket_gid: 20100" in done.stdout
+    assert "priv: blog.*:ALL" in done.stdout
+    assert "memory_mb:" in done.stdout
+    # The inventory's own words alone, where Ansible shows the arguments of tasks.
+    assert SECRET not in done.stdout + done.stderr
+    assert not inventory.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mariadb_memory_mb": "much"}, "argument 'mariadb_memory_mb' is of type str"),
+        ({"nginx_tls_https_port": [443]}, "argument 'nginx_tls_https_port' is of type"),
+    ],
+)
+def test_the_plan_refuses_a_value_of_another_type(inventory: Inventory, variables: dict[str, Any], said: str) -> None:
+    done = ansible_playbook(plan(inventory.folder.parent), "-i", str(inventory.write(**variables)))
+    assert done.returncode != 0
+    assert said in done.stdout
+
+
+APART = """
+- hosts: front
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        content: >-
+          {{{{ {{'database': php_fpm_wordpress_sites[0].database.host, 'clients': hostvars['back'].mariadb_clients,
+               'backends': __slipway_summary_host.backends, 'mine': mariadb_users is defined}} | to_json }}}}
+        dest: "{file}"
+        mode: '0600'
+"""
+
+
+def test_hosts_apart_know_each_other(inventory: Inventory, tmp_path: Path) -> None:
+    """What one is told holds addresses of the other, which the inventory has or the other's facts."""
+    content = {
+        "all": {
+            "hosts": {
+                "front": inventory.variables | {"slipway_private_address": "10.0.0.1"},
+                "back": inventory.variables | {"slipway_private_address": "10.0.0.9", "ansible_port": 2222},
+            },
+            "children": {
+                **{name: {"hosts": {"front": {}}} for name in ("web", "php", "ftp", "static")},
+                **{name: {"hosts": {"back": {}}} for name in ("database", "cache")},
+            },
+        }
+    }
+    (inventory.folder / "group_vars/all/own.yml").write_text("slipway_provider: native\n")
+    (inventory.folder / "hosts.yml").write_text(yaml.safe_dump(content))
+    book, file = tmp_path / "book.yml", tmp_path / "value"
+    book.write_text(APART.format(file=file))
+    done = ansible_playbook(plan(tmp_path), str(book), "-i", str(inventory.folder))
+    assert done.returncode == 0, done.stdout
+    found = json.loads(file.read_text())
+    assert found["database"] == "10.0.0.9"
+    assert found["clients"] == ["10.0.0.1"]
+    assert found["backends"]["cache"]["port"] == 2222
+    # What the other's roles are told is none of its own.
+    assert not found["mine"]

@@ -1,4 +1,4 @@
-"""Who listens on which port, read from a /proc made here and from this machine's own."""
+"""What is noted on a host, and who listens on which port, read from files made here and from this machine's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.modules.listening_ports import listening
+from plugins.modules.host_state import CHANGE, GROUPS, PROVIDER, listening, noted, wanted
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -52,3 +52,32 @@ def test_it_sees_a_socket_of_this_machine() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
         assert {"port": server.getsockname()[1], "name": name} in listening(Path("/proc"))
+
+
+def put(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def test_a_new_host_has_nothing_noted(tmp_path: Path) -> None:
+    assert noted(tmp_path, ["web"]) == {"provider": "", "groups": [], "changing": False}
+
+
+def test_a_host_from_before_groups_were_noted_has_all_of_them(tmp_path: Path) -> None:
+    put(tmp_path / PROVIDER, "compose\n")
+    assert noted(tmp_path, ["web", "php"])["groups"] == ["web", "php"]
+    put(tmp_path / GROUPS, "static\nweb\n")
+    assert noted(tmp_path, ["web", "php"])["groups"] == ["static", "web"]
+
+
+def test_a_change_that_was_cut_is_seen(tmp_path: Path) -> None:
+    (tmp_path / CHANGE).mkdir(parents=True)
+    assert noted(tmp_path, [])["changing"]
+
+
+def test_groups_that_were_noted_stay_noted(tmp_path: Path) -> None:
+    put(tmp_path / GROUPS, "static\nweb\n")
+    assert wanted(tmp_path, "native", ["web", "ftp"]) == {
+        tmp_path / PROVIDER: "native\n",
+        tmp_path / GROUPS: "ftp\nstatic\nweb\n",
+    }
