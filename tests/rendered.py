@@ -399,7 +399,7 @@ def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
         {
             **every,
             "any_errors_fatal": True,
-            "tasks": [{"slipway.stack.plan": {"make_secrets": keep}} for keep in (False, True)],
+            "tasks": [{"slipway.stack.plan": {"final": keep}} for keep in (False, True)],
         },
     ]
     for role in ORDER:

@@ -28,11 +28,11 @@ description:
     for the run and are in no cache of facts. The result of the task holds none of them, since passwords are among them.
   - Nothing on the host is looked at or changed.
 options:
-  make_secrets:
+  final:
     description:
-      - Whether passwords that nobody gave are made and kept on the controller. Otherwise those that aren't there yet
-        are made up, and never kept; so it is in check mode.
-      - With it no type is checked, since a run makes passwords only after all that may refuse it.
+      - Whether nothing refuses the run any more, so that passwords that nobody gave are made and kept on the controller.
+        Otherwise those that aren't there yet are made up, and never kept; so it is in check mode.
+      - With it no type is checked, since that was done before.
     type: bool
     default: false
   show:
@@ -45,7 +45,7 @@ author: the Slipway authors
 EXAMPLES = r"""
 - name: Work out what each role is told
   plan:
-    make_secrets: true
+    final: true
 """
 
 RETURN = r"""
@@ -90,7 +90,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         """Return nothing of the plan, unless it is to be shown. Raises AnsibleError."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
-            {"make_secrets": {"type": "bool", "default": False}, "show": {"type": "bool", "default": False}}
+            {"final": {"type": "bool", "default": False}, "show": {"type": "bool", "default": False}}
         )
         variables = task_vars or {}
         listed = self._read(_ROOT / "playbooks/vars/components.yml")
@@ -102,9 +102,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         ]
         specifications = {
             name: self._read(_ROOT / f"roles/{name}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-            # A run that makes passwords has checked the types before.
+            # Of a final plan they were checked before.
             for name in names
-            if arguments["show"] or not arguments["make_secrets"]
+            if arguments["show"] or not arguments["final"]
         }
         checked = self._checked(specifications, variables, plan.DERIVED)
 
@@ -120,7 +120,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
 
         sites = templar.template(raw["slipway_sites"])
         made_names = slipway_sites.secret_names(sites)
-        keep = arguments["make_secrets"] and not self._task.check_mode
+        keep = arguments["final"] and not self._task.check_mode
         paths = slipway_sites.secret_paths(made_names, settings["slipway_secrets_dir"], not keep)
         complete = plan.sites_of(sites, dict(zip(made_names, self._passwords(paths, 32, variables), strict=True)), host)
         told = plan.told(host, complete)
