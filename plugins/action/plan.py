@@ -30,8 +30,8 @@ description:
 options:
   final:
     description:
-      - Whether nothing refuses the run any more, so that passwords that nobody gave are made and kept on the controller.
-        Otherwise those that aren't there yet are made up, and never kept; so it is in check mode.
+      - Whether nothing refuses the run any more, so that passwords that nobody gave are made and kept on the
+        controller. Otherwise those that aren't there yet are made up, and never kept; so it is in check mode.
       - With it no type is checked, since that was done before.
     type: bool
     default: false
