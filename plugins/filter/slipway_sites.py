@@ -91,6 +91,9 @@ _EMAIL = re.compile(
 # The tags that WordPress puts values in for, and what may stand between them in a path.
 _TAGS = ["year", "monthnum", "day", "hour", "minute", "second", "post_id", "postname", "category", "author"]
 _TAG = re.compile(r"%([^%/]*)%")
+# What nginx answers by itself, without asking WordPress.
+_TAKEN_PATH = re.compile(r"/wp-(admin|content|includes|json)(/|$)|.*/\.{1,2}(/|$)")
+_TAKEN_ENDING = re.compile(r"\.(?!html?/?$)[\w~-]+/?$")
 _PERMALINKS = re.compile(r"(/([\w.~-]|%[a-z_]+%)+)+/?")
 # Locales as WordPress has them: ja, ckb, de_DE, de_DE_formal, pt_PT_ao90.
 _LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?(_[a-z0-9]+)?")
@@ -253,7 +256,8 @@ def _user_mistakes(path: str, user: Site) -> Iterator[Mistake]:
                 f"{name!r} is not allowed; an administrator's name must not contain 'admin', the first name attackers"
                 " try",
             )
-        if not _USER.fullmatch(name):
+        # PHP takes "0" for no name (wp_insert_user).
+        if not _USER.fullmatch(name) or name == "0":
             yield f"{path}.name", f"{name!r} is not allowed; give up to 60 letters, digits and _.-"
     if not _EMAIL.fullmatch(user.get("email", "captain@example.test")):
         yield (
@@ -273,6 +277,11 @@ def _permalinks_fault(structure: str) -> str:
         return f"{structure!r} is not allowed; {unknown[0]} is none of: {', '.join(f'%{tag}%' for tag in _TAGS)}"
     if not _TAG.search(structure) or not _PERMALINKS.fullmatch(structure):
         return f"{structure!r} is not allowed; give a path with a tag such as /%postname%/, or '' for the plain form"
+    if _TAKEN_PATH.match(structure) or _TAKEN_ENDING.search(structure):
+        return (
+            f"{structure!r} is not allowed; the web server has other use for such addresses: neither begin it with a"
+            " folder of WordPress, nor end it like a file other than .html"
+        )
     return ""
 
 

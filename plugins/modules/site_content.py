@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ _BLOCK = 1 << 20
 _PATIENCE = 60  # seconds for git
 # As many links a path may lead through as for the kernel (path_resolution(7)).
 _LINKS = 40
+# Folders below each other; far more than any site has, and far less than Python can follow.
+_DEPTH = 200
 
 
 class ContentError(Exception):
@@ -155,7 +158,9 @@ def _read_tar(archive: tarfile.TarFile) -> Content:
         elif member.isfile() or member.islnk():
             if member.islnk():
                 _relative(member.linkname)
-            entry = Entry("file", open=partial(_member, archive, member), modified=member.mtime)
+            # A header of its own may hold any number (pax); the kernel's 33 bits are enough.
+            modified = member.mtime if 0 <= member.mtime < 1 << 33 else 0
+            entry = Entry("file", open=partial(_member, archive, member), modified=modified)
         else:
             raise ContentError(f"{member.name} is neither a file nor a folder nor a link")
         content[path] = entry
@@ -185,12 +190,33 @@ def _read_zip(archive: zipfile.ZipFile) -> Content:
             entry = Entry("link", archive.read(member).decode())
         elif stat.S_IFMT(mode) in {0, stat.S_IFREG}:
             # The time has no zone (APPNOTE 4.4.6); the host's will do.
-            modified = datetime(*member.date_time).timestamp()
+            modified = _modified(member)
             entry = Entry("file", open=partial(archive.open, member), modified=modified)
         else:
             raise ContentError(f"{member.filename} is neither a file nor a folder nor a link")
         content[path] = entry
     return content
+
+
+def _modified(member: zipfile.ZipInfo) -> float:
+    """Return its time; some programs write none, or one that no calendar has."""
+    try:
+        return datetime(*member.date_time).timestamp()
+    except (ValueError, OverflowError):
+        return 0
+
+
+def prove(content: Content, paths: list[str]) -> None:
+    """Read the files through, so that a damaged one is found before the first is written. Raises ContentError."""
+    for path in paths:
+        entry = content[path]
+        try:
+            os.fsencode(path)
+            if entry.kind == "file":
+                with entry.open() as opened:
+                    digest(opened)
+        except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+            raise ContentError(f"{path!r} can't be read: {error}") from None
 
 
 @contextmanager
@@ -206,7 +232,7 @@ def reading(folder: str | None, archive: str | None, exclude: list[str] | None =
         else:
             with tarfile.open(source) as tarred:
                 yield complete(_read_tar(tarred))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, UnicodeError) as error:
         raise ContentError(f"it is no archive that can be read: {error}") from None
 
 
@@ -214,6 +240,8 @@ def complete(content: Content) -> Content:
     """Return the content with the folders that only its paths name. Raises :class:`ContentError` for a bad link."""
     content = {path: entry for path, entry in content.items() if path}
     for path in list(content):
+        if path.count("/") > _DEPTH:
+            raise ContentError("its folders are nested too deeply")
         parent = posixpath.dirname(path)
         while parent:
             if content.setdefault(parent, Entry("folder")).kind != "folder":
@@ -513,6 +541,7 @@ def main() -> None:
                 result["kinds"] = {path: content[path].kind for path in sorted(content)}
                 if root:
                     todo = differing(root, content)
+                    prove(content, todo)
                     changes += [f"write {path}" for path in todo]
                     for path in todo if not module.check_mode else ():
                         write(root, path, content[path])

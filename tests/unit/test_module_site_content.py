@@ -22,6 +22,7 @@ from plugins.modules.site_content import (
     all_due,
     differing,
     digest,
+    prove,
     read_folder,
     reading,
     remove,
@@ -210,6 +211,42 @@ def test_what_is_no_archive_is_said(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("<html>")
     with pytest.raises(ContentError, match="no archive that can be read"), reading(None, str(path)):
+        pass
+
+
+def test_times_that_no_calendar_has_are_taken(root: Path, tmp_path: Path) -> None:
+    zipped, tarred = tmp_path / "zip", tmp_path / "tar"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("page", (1980, 0, 0, 0, 0, 0)), "one")
+    deploy(root, {"folder": None, "archive": str(zipped)})
+    assert (root / "page").read_text() == "one"
+    with tarfile.open(tarred, "w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("page")
+        entry.size, entry.mtime = 3, 1e30  # type: ignore[assignment]
+        archive.addfile(entry, io.BytesIO(b"two"))
+    deploy(root, {"folder": None, "archive": str(tarred)})
+    assert (root / "page").read_text() == "two"
+
+
+def test_a_damaged_file_is_found_before_any_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.html", "one")
+        archive.writestr("b.html", os.urandom(5000))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with reading(None, str(path)) as content, pytest.raises(ContentError, match="b[.]html"):
+        prove(content, sorted(content))
+
+
+def test_a_content_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w") as archive:
+        entry = tarfile.TarInfo("/".join(["d"] * 1500))
+        entry.type = tarfile.DIRTYPE
+        archive.addfile(entry)
+    with pytest.raises(ContentError, match="deeply"), reading(None, str(path)):
         pass
 
 

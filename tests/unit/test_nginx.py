@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -210,6 +211,10 @@ def test_a_trusted_proxy_tells_who_the_visitor_is(away: Served) -> None:
     away.write("blog", "wp-login.php", "<?php")
     assert 429 in tries("192.0.2.1", 40)
     assert tries("192.0.2.2", 1) == [200]
+    # A visitor with IPv6 has a whole network.
+    assert 429 in [tries(f"2001:db8:1:2:{number:x}::1", 1)[0] for number in range(40)]
+    assert tries("2001:db8:1:3::1", 1) == [200]
+    assert tries("2001:db9::1", 1) == [200]
 
 
 # What is not for everybody.
@@ -226,6 +231,8 @@ PRIVATE = (
 DUMPS = (
     *(f"/{name}" for name in ("x.sql", "x.sql.gz", "x.sql.bz2", "x.sql.zip", "x-db.gz", "blog.wpress", "x.jpa")),
     *(f"/wp-content/{name}" for name in ("x.tar", "x.tar.gz", "x.tgz", "x.bak", "x.sql.zst", "debug.log", "x.SQL.GZ")),
+    *("/db.sql-2026", "/x.sql.1", "/x.sql.gz.1", "/x.sql.gpg", "/x.tar.gz.part", "/index.php_", "/index.php.rej"),
+    *("/index.inc", "/site.bkp", "/x.pem", "/x.env", "/id_rsa", "/error_log", "/composer.lock", "/wp-cli.yml"),
     *("/wp-config.php~", "/index.php.bak", "/index.php.bak2", "/.user.ini", "/php.ini", "/x.dump", "/dump.7z"),
 )
 PROGRAMS = tuple(
@@ -255,6 +262,13 @@ def test_what_is_not_for_everybody_is_denied_on_wordpress(served: Served, paths:
         answer = served.ask(BLOG, path)
         got[path] = answer.status if "<center>nginx</center>" in answer.text else 0
     assert got == dict.fromkeys(paths, 404)
+
+
+@pytest.mark.parametrize("path", ["wp-content/uploads/a\nb/x.php", "wp-includes/a\nb/x.php", "#page.php#", "x.sql\n"])
+def test_no_sign_in_a_name_opens_what_is_denied(served: Served, path: str) -> None:
+    served.write("blog", path, "<?php echo 'ran';")
+    answer = served.ask(BLOG, "/" + quote(path))
+    assert (answer.status, "<center>nginx</center>" in answer.text) == (404, True)
 
 
 def test_what_is_for_everybody_is_served(served: Served) -> None:
