@@ -689,7 +689,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> openrc.Host:
     monkeypatch.setattr(openrc, "SCRIPTS", tmp_path / "init.d")
     monkeypatch.setattr(openrc, "SETTINGS", tmp_path / "conf.d")
     # Nobody but root may give files away.
-    monkeypatch.setattr(files, "_number", lambda _, kind: os.geteuid() if kind == "owner" else os.getegid())
+    monkeypatch.setattr(
+        "plugins.module_utils.managed._number", lambda _, kind, **__: os.geteuid() if kind == "owner" else os.getegid()
+    )
     return openrc.Host(MARK, False, tmp_path / "aside", tmp_path / "jobs", str(tmp_path / "cron"))
 
 
