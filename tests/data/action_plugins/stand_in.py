@@ -36,6 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         # As on a fresh host, so that the files of these settings are rendered too.
-        if self._task.register == "__host_baseline_look" and (task_vars or {}).get("__host_baseline_locale_file"):
+        due = "__host_baseline_look" in (self._task.register or {})
+        if due and (task_vars or {}).get("__host_baseline_locale_file"):
             return {**ANSWER, "stdout_lines": ["timezone", "locale"]}
         return dict(ANSWER)
