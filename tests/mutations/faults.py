@@ -70,9 +70,9 @@ FAULTS = (
     Fault(
         "a task restarts a service by itself",
         REDIS,
-        "- name: native | Write the users\n",
+        "- name: native | Configure users\n",
         "- name: native | Restart the server\n  ansible.builtin.service: {name: redis, state: restarted}\n\n"
-        "- name: native | Write the users\n",
+        "- name: native | Configure users\n",
         Pytest(f"{TASKS}test_state_verbs_stand_in_handlers_alone"),
     ),
     Fault(
@@ -105,9 +105,9 @@ FAULTS = (
     ),
     Fault(
         "the object cache drop-in is not copied to the site",
-        "roles/php_fpm_wordpress/tasks/site.yml",
-        """ ~ '/object-cache.php' if site.cache is defined""",
-        """ ~ '/object-cache.php' if false""",
+        "plugins/modules/wordpress_state.py",
+        """/object-cache.php" if site["cached"] else None""",
+        """/object-cache.php" if site["cached"] and not site else None""",
         Scenario("php_fpm_wordpress", "verify", "test_the_object_cache_is_in_place"),
     ),
     Fault(
@@ -127,9 +127,9 @@ FAULTS = (
     Fault(
         "a task is not idempotent",
         REDIS,
-        "- name: native | Write the users\n",
+        "- name: native | Configure users\n",
         "- name: native | Note the run\n  ansible.builtin.command: {cmd: touch /run/slipway-noted}\n"
-        "  changed_when: true\n\n- name: native | Write the users\n",
+        "  changed_when: true\n\n- name: native | Configure users\n",
         Scenario("redis_cache", "idempotence", "=> redis_cache : native | Note the run"),
     ),
     Fault(

@@ -222,7 +222,7 @@ def test_times_that_no_calendar_has_are_taken(root: Path, tmp_path: Path) -> Non
     assert (root / "page").read_text() == "one"
     with tarfile.open(tarred, "w", format=tarfile.PAX_FORMAT) as archive:
         entry = tarfile.TarInfo("page")
-        entry.size, entry.mtime = 3, 1e30  # type: ignore[assignment]
+        entry.size, entry.mtime = 3, 1e30
         archive.addfile(entry, io.BytesIO(b"two"))
     deploy(root, {"folder": None, "archive": str(tarred)})
     assert (root / "page").read_text() == "two"
