@@ -6,9 +6,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
 
 from tests import secrecy
 from tests.repository import ROOT
+
+# Before a test imports from ansible_collections: by Python alone that would find modules, but no filter of a template.
+init_plugin_loader([str(ROOT / ".collections")])
 
 # What a test measured: name => seconds. Printed at the end, and kept in the JUnit report.
 FIGURES = pytest.StashKey[dict[str, float]]()

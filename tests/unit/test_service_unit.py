@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from plugins.filter import service_unit as filters
@@ -132,11 +131,6 @@ OVERRIDES: list[dict[str, Any]] = [
 
 
 # -- rendering -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _plugins() -> None:
-    init_plugin_loader([str(ROOT / ".collections")])
 
 
 def render(template: str, **variables: Any) -> str:
