@@ -121,6 +121,27 @@ def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             server.communicate()
 
 
+def test_nobody_fills_the_memory_with_what_he_never_finishes(tmp_path: Path) -> None:
+    """What is sent but not complete counts to no maxmemory, and the server's limit is that of all sites."""
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not on this machine")
+    template = (ROOT / "roles/redis_cache/templates/redis.conf.j2").read_text(encoding="utf-8")
+    limits = [line for line in template.splitlines() if line.startswith(("proto-max", "client-query", "maxmemory-cl"))]
+    (tmp_path / "conf").write_text("\n".join([*limits, "port 0", "unixsocket socket", 'save ""', "maxmemory 67mb"]))
+    server = subprocess.Popen(["redis-server", "conf"], stdout=subprocess.PIPE, cwd=tmp_path)
+    try:
+        assert server.stdout
+        assert any(b"accept connections" in line for line in server.stdout)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(tmp_path / "socket"))
+            connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n")
+            assert connection.recv(100).startswith(b"-ERR Protocol error: invalid bulk length")
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_a_user_may_do_what_a_cache_does(ask: Ask) -> None:
     refused = {command: answer for command in ALLOWED if (answer := ask(command)).startswith("-")}
     assert refused == {}
