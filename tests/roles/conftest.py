@@ -91,8 +91,9 @@ def converge(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout[-3000:]
-        return done.stdout
+        # Warnings are on the other channel.
+        assert done.returncode == 0, (done.stderr + done.stdout)[-3000:]
+        return done.stdout + done.stderr
 
     yield run
     if told and told[-1]:
