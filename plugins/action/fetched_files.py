@@ -63,6 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """Brings the files that differ to the host."""
 
     _supports_check_mode = True
+    _supports_diff = True
     _VALID_ARGS = frozenset({"files"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -80,6 +81,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for file in files:
             if file["dest"] in looked["differing"]:
                 self._bring(file, task_vars, there=not looked["differing"][file["dest"]])
+        if self._task.diff and looked["differing"]:
+            fetched = [file["subject"] for file in files if file["dest"] in looked["differing"]]
+            result["diff"] = {"prepared": "".join(f"fetch {subject}\n" for subject in fetched)}
         return {**result, "changed": bool(looked["differing"]), "dests": list(looked["differing"])}
 
     def _bring(self, file: dict[str, Any], task_vars: dict[str, Any] | None, *, there: bool) -> None:

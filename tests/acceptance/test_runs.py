@@ -162,9 +162,11 @@ def test_check_mode_shows_what_comes_over_http(downloads: dict[str, Any], tmp_pa
     run = runs.run(tmp_path, "--check", "--diff", variables=downloads)
     measure("--check --diff with more sites", run.seconds)
     assert run.code == 0, run.output[-3000:]
-    for task in ("Fetch language packs", "Fetch wp-cli for the operator", "Fetch the archive"):
-        assert [change for change in run.changes if change.endswith(f"archive | {task}")], task
+    for task in ("share | Fetch WordPress, language packs and wp-cli", "archive | Fetch the archive"):
+        assert [change for change in run.changes if change.endswith(task)], task
     said = " ".join(run.output.split())
+    assert "fetch php_fpm_wordpress_language_packs: de_DE" in said
+    assert "fetch php_fpm_wordpress_wp_cli_url" in said
     assert "german: WordPress" in said
     assert "boxed: the content would change" in said
     assert "copied: the content would change" in said

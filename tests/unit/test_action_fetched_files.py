@@ -69,9 +69,10 @@ def test_check_mode_shows_what_would_come(web: tuple[Path, str], tmp_path: Path,
     """Also where not even the folder is there yet."""
     url = f"{web[1] if scheme == 'http' else f'file://{web[0]}'}/archive"
     dest = tmp_path / "none" / "dest"
-    code, output = run(tmp_path, "--check", url=url, dest=str(dest))
+    code, output = run(tmp_path, "--check", "--diff", url=url, dest=str(dest))
     assert code == 0, output
     assert "changed=1" in output
+    assert "fetch docs" in output
     assert not dest.parent.exists()
 
 
