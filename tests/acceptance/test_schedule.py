@@ -1,7 +1,4 @@
-"""What WordPress has to do later is done in time, by the host's timers: a visit starts nothing.
-
-After the reboot of test_persistence.py, so that timers which don't come back by themselves show.
-"""
+"""What WordPress has to do later is done in time, by the host's timers: a visit starts nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +15,8 @@ from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.wordpress import Author
 
-pytestmark = [pytest.mark.writes, pytest.mark.slow]
+# It waits for minutes, mostly.
+pytestmark = [pytest.mark.writes, pytest.mark.slow, pytest.mark.full]
 
 # Seconds. WordPress publishes at once what is due within a minute, and a slow target takes long to take a post.
 AHEAD = 120
