@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import run_other
 
 _BLOCK = 1 << 20
 _URL = re.compile(r"(https?|ftp)://[^/\s]\S*|file:///\S.*")
@@ -91,28 +92,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         path = local_path(file["url"])
         arguments = {"dest": file["dest"], "mode": file["mode"], "owner": "root", "group": "root"}
         if path is not None:
-            done = self._copy({**arguments, "src": path}, task_vars)
+            done = run_other(self, "ansible.legacy.copy", {**arguments, "src": path}, task_vars)
         else:
             done = self._fetch({**arguments, "url": file["url"], "checksum": file["checksum"]}, task_vars, there=there)
         # What the modules tell besides holds the URL, maybe with a password.
         if done.get("failed"):
             shown = f"{file['subject']}: {without_password(file['url'])}"
             raise AnsibleActionFail(f"{shown} could not be fetched: {self._reason(done, file['checksum'])}")
-
-    def _copy(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        task = self._task.copy()
-        task.args = arguments
-        action = self._shared_loader_obj.action_loader.get(
-            "ansible.legacy.copy",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        done: dict[str, Any] = action.run(task_vars=task_vars)
-        return done
 
     def _fetch(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None, *, there: bool) -> dict[str, Any]:
         if self._task.check_mode and not there:

@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.slipway.stack.plugins.module_utils import service_declarations as declared
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import run_other
 
 DOCUMENTATION = r"""
 module: service_units
@@ -196,15 +197,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
 
     def _install(self, names: list[str], platform: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Install packages, as M(ansible.builtin.package) does."""
-        task = self._task.copy()
-        task.args = {"name": names, "state": "present", **platform.get("package_options", {})}
-        action = self._shared_loader_obj.action_loader.get(
-            "ansible.builtin.package",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        return {**action.run(task_vars=variables), "names": names}
+        given = {"name": names, "state": "present", **platform.get("package_options", {})}
+        return {**run_other(self, "ansible.builtin.package", given, variables), "names": names}

@@ -13,7 +13,6 @@ name: slipway_roles
 short_description: Tells what the complete sites mean for each role
 description:
   - C(slipway_provider_host) and C(slipway_partners) tell who serves whom where several hosts share the work.
-  - C(slipway_summary_certificates) gives the certificates that the module C(site_answer) saw.
   - The other functions make what the action C(plan) tells each role, of sites that C(complete_sites) made.
 """
 
@@ -254,5 +253,4 @@ class FilterModule:
         return {
             "slipway_provider_host": provider_host,
             "slipway_partners": partners,
-            "slipway_summary_certificates": summary_certificates,
         }
