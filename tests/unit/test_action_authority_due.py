@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from plugins.action.authority_due import due
+from tests.repository import ROOT
+from tests.unit import running
 
-ROOT = Path(__file__).parents[2]
 NAME = "Slipway local CA"
 PLAYBOOK = """
 - hosts: localhost
@@ -35,26 +33,13 @@ PLAYBOOK = """
 """
 
 
-def run(folder: Path) -> str:
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml"],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a playbook and the authority that the role makes."""
     folder = tmp_path_factory.mktemp("authority")
     (folder / "play.yml").write_text(PLAYBOOK % ROOT)
     assert due(folder / "ca", NAME) == ["ca.key", "ca.crt"]
-    assert "changed=3 " in run(folder)
+    assert "changed=3 " in running.playbook(folder)
     return folder
 
 
@@ -82,7 +67,7 @@ def certificate(folder: Path, name: str, *, path_length: int | None = 0, lists: 
 
 def test_what_the_role_makes_is_right_and_nothing_else_is_run(made: Path) -> None:
     assert due(made / "ca", NAME) == []
-    assert "ok=1 changed=0 " in " ".join(run(made).split())
+    assert "ok=1 changed=0 " in " ".join(running.playbook(made).split())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +104,6 @@ def test_what_is_due_is_put_right(made: Path) -> None:
     key = (made / "ca/ca.key").read_bytes()
     (made / "ca/ca.crt").write_text("half")
     (made / "ca/ca.key").chmod(0o644)
-    run(made)
+    running.playbook(made)
     assert due(made / "ca", NAME) == []
     assert (made / "ca/ca.key").read_bytes() == key

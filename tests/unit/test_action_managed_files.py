@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.unit import running
+
 PLAYBOOK = """
 - hosts: localhost
   connection: local
@@ -39,26 +38,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml", *arguments],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_templates_are_rendered_as_the_module_for_one_does(folder: Path) -> None:
-    shown = run(folder, "--check", "--diff")
+    shown = running.playbook(folder, "--check", "--diff")
     assert "+Hello, a" in shown
     assert "+Hello, b" in shown
     assert not (folder / "out").exists()
-    assert "changed=1 " in run(folder)
+    assert "changed=1 " in running.playbook(folder)
     assert (folder / "out/a").read_text() == "Hello, a\n\\n {{\n"
     assert (folder / "out/b").read_text() == "Hello, b\n\\n {{\n"
     assert (folder / "out/c").read_text() == "plain {"
-    assert "changed=0 " in run(folder)
+    assert "changed=0 " in running.playbook(folder)

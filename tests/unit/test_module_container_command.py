@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.repository import ROOT
+from tests.unit import running
 
 
 def run(folder: Path, script: str, *, stdin: str = "", check: bool = False) -> dict[str, Any]:
     """Run a script by the module in a folder; return the module's result."""
     arguments = {"argv": ["sh", "-c", script], "chdir": str(folder), "stdin": stdin, "_ansible_check_mode": check}
-    done = subprocess.run(
-        [sys.executable, "-m", "plugins.modules.container_command"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(running.module("container_command", arguments))
     return result
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.unit import running
+
 ME = {"owner": os.geteuid(), "group": os.getegid()}
 
 
@@ -30,16 +29,7 @@ def run(
         "_ansible_check_mode": check,
         "_ansible_diff": True,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "plugins.modules.managed_files"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(running.module("managed_files", arguments))
     return result
 
 

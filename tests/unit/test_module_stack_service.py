@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from plugins.action.stack_service import arguments
-from tests.repository import ROOT
+from tests.unit import running
 
 ME = {"owner": str(os.geteuid()), "group": str(os.getegid())}
 SECRET = "correct-horse-battery-staple"
@@ -92,17 +91,9 @@ class Host:
             given["secrets"] = [{**one, **ME} for one in given["secrets"]]
         else:
             given |= {"state": "absent", "name": "web"}
-        done = subprocess.run(
-            [sys.executable, "-m", "plugins.modules.stack_service"],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**given, "_ansible_check_mode": check, "_ansible_diff": True}}),
-            env={**os.environ, "PYTHONPATH": str(ROOT / ".collections")},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert SECRET not in done.stdout
-        result: dict[str, Any] = json.loads(done.stdout)
+        said = running.module("stack_service", {**given, "_ansible_check_mode": check, "_ansible_diff": True})
+        assert SECRET not in said
+        result: dict[str, Any] = json.loads(said)
         result["calls"] = [line.split()[0] for line in (self.folder / "log").read_text().splitlines()]
         return result
 
