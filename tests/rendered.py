@@ -87,7 +87,6 @@ class Platform:
             "python": {"version": {"major": 3, "minor": 13}},
             "kernel": "6.12.0",
             "mounts": [],
-            "packages": {},
             "services": {},
             "user_id": "root",
             "user_uid": 0,

@@ -14,6 +14,8 @@ ANSWER: dict[str, Any] = {
     "stdout_lines": [],
     "stat": {"exists": True, "isdir": True, "checksum": "0" * 64},
     "files": [],
+    # As on a fresh host: the Engine, by its names.
+    "missing": ["docker.io", "docker"],
     "differing": {"docs": "", "manual": ""},
     "unread": False,
     "running": True,
