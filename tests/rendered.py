@@ -34,7 +34,11 @@ DATA = Path(__file__).parent / "data"
 ACCEPTED: dict[str, list[str]] = load(ROOT / "playbooks/vars/requirements.yml")["__slipway_platforms"]
 # The service managers that a family may run.
 MANAGERS = {"Debian": ("systemd", "openrc"), "Alpine": ("openrc",)}
-CODENAMES = {"Debian 12": "bookworm", "Debian 13": "trixie"}
+CODENAMES = {"Debian 12": "bookworm", "Debian 13": "trixie", "Ubuntu 24.04": "noble"}
+# Whose programs stand in where a platform's own can't be had: the nearest releases of Debian.
+READERS = {"noble": "bookworm", "": "trixie"}
+# What Ansible calls the family of what isn't one itself.
+FAMILIES = {"Ubuntu": "Debian"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,12 @@ class Platform:
     manager: str
 
     @property
-    def family(self) -> str:
+    def distribution(self) -> str:
         return self.title.partition(" ")[0]
+
+    @property
+    def family(self) -> str:
+        return FAMILIES.get(self.distribution, self.distribution)
 
     @property
     def release(self) -> str:
@@ -58,6 +66,16 @@ class Platform:
         return CODENAMES[self.title] if self.family == "Debian" else ""
 
     @property
+    def reader(self) -> str:
+        """The release of Debian whose programs read the files."""
+        return READERS.get(self.codename, self.codename)
+
+    @property
+    def version(self) -> str:
+        # Of Alpine's three numbers two are a release.
+        return f"{self.release}.1" if self.distribution == "Alpine" else self.release
+
+    @property
     def name(self) -> str:
         plain = re.sub(r"[ .]", "", self.title.lower())
         return f"{plain}-{self.manager}" if len(MANAGERS[self.family]) > 1 else plain
@@ -66,9 +84,9 @@ class Platform:
     def facts(self) -> dict[str, Any]:
         return {
             "os_family": self.family,
-            "distribution": self.family,
+            "distribution": self.distribution,
             "distribution_release": self.codename,
-            "distribution_version": self.release if self.family == "Debian" else f"{self.release}.1",
+            "distribution_version": self.version,
             # Ansible takes the first number; Alpine's releases are told by two.
             "distribution_major_version": self.release.partition(".")[0],
             "service_mgr": self.manager,
@@ -250,7 +268,7 @@ OTHERS = [
         host
         for provider, titles in ACCEPTED.items()
         for title in titles
-        for manager in MANAGERS[title.partition(" ")[0]]
+        for manager in MANAGERS[Platform(title, "").family]
         if (host := Host(Platform(title, manager), provider)) not in FEW
     ),
     Host(DEBIAN, "native", apart=True),

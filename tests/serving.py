@@ -216,7 +216,7 @@ CUSTOM = {
 @contextmanager
 def serving(host: Host) -> Iterator[Served]:
     """Serve a host's sites meanwhile; skips the test where its release's programs aren't here."""
-    release = host.platform.codename or "trixie"
+    release = host.platform.reader
     parsers, nginx = parsers_with(release, "nginx")
     _, fpm = parsers_with(release, "php-fpm*")
     with ExitStack() as stack:

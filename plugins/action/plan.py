@@ -43,7 +43,7 @@ author: the Slipway authors
 """
 
 EXAMPLES = r"""
-- name: Work out what each role is told
+- name: Compute the variables of each role
   plan:
     final: true
 """

@@ -51,7 +51,7 @@ author: the Slipway authors
 """
 
 EXAMPLES = r"""
-- name: Create the sites' users
+- name: Create users of the sites
   accounts:
     users: [{name: blog, uid: 20001, home: /var/www/blog, shell: /usr/sbin/nologin}]
 """

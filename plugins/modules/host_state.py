@@ -38,11 +38,11 @@ author: the Slipway authors
 """
 
 EXAMPLES = r"""
-- name: Read how the host is provided
+- name: Read the recorded provider
   host_state:
   register: state
 
-- name: Note how the host is provided
+- name: Record how the host is provided
   host_state:
     provider: native
     groups: [web, static]

@@ -41,7 +41,7 @@ author: the Slipway authors
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Survey the host
   host_survey:
     paths: [/, /var/lib/docker]
     timezones: [Europe/Berlin]

@@ -149,13 +149,13 @@ FAULTS = (
     Fault(
         "a handler is missing",
         "roles/nginx_tls/handlers/main.yml",
-        """- name: Note what nginx read
+        """- name: Record the configuration that nginx reads
   listen: nginx configuration
 """,
-        """- name: Note what nginx read
+        """- name: Record the configuration that nginx reads
   listen: nobody
 """,
-        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Check what the server has to read"),
+        Scenario("nginx_tls", "idempotence", "=> nginx_tls : config | Check the configuration that the server reads"),
     ),
     Fault(
         "TLS 1.1 is allowed",
