@@ -66,6 +66,8 @@ _KEYS: dict[str, dict[str, Any]] = {
 _REQUIRED = {"wordpress": ["title", "admin"], "static": ["source"]}
 _REQUIRED_NESTED = {"admin": ["name", "email"], "users": ["name", "email", "role"]}
 _SECRET_KEYS = {"password", "database_password", "cache_password", "ftp_password", "salt_seed"}
+# What a source may say beside its kind.
+_SOURCE_OPTIONS = {"folder": [], "archive": ["checksum"], "git": ["version", "key_file", "host_key"]}
 _SERVERS = ["nginx", "http-server"]
 # Those of WordPress itself: a plugin's role is there once somebody has activated the plugin, which no run does.
 _ROLES = ["administrator", "editor", "author", "contributor", "subscriber"]
@@ -317,6 +319,16 @@ def _static_mistakes(site: Site) -> Iterator[Mistake]:
     kinds = [kind for kind in ("folder", "archive", "git") if kind in source]
     if "source" in site and len(kinds) != 1:
         yield "source", f"{sorted(source)} is not allowed; give one of: folder, archive, git"
+    elif kinds:
+        for key in sorted(set(source) - {*kinds, *_SOURCE_OPTIONS[kinds[0]]}):
+            others = [kind for kind, options in _SOURCE_OPTIONS.items() if key in options]
+            yield f"source.{key}", f"not allowed beside '{kinds[0]}'; it is for {', '.join(others)}"
+    # What a relative one starts from would depend on where the run was started.
+    if "folder" in source and not re.match(r"/|~", source["folder"]):
+        yield (
+            "source.folder",
+            f'{source["folder"]!r} is not allowed; give an absolute path, such as "{{{{ inventory_dir }}}}/../site"',
+        )
     if "archive" in source and not _ARCHIVE.fullmatch(source["archive"]):
         yield (
             "source.archive",
@@ -328,7 +340,7 @@ def _static_mistakes(site: Site) -> Iterator[Mistake]:
     if "git" in source and not _GIT.fullmatch(source["git"]):
         yield "source.git", f"{_shown(source['git'])} is not allowed; give the URL of a git repository"
     for key in ("key_file", "host_key"):
-        if key in source and ("git" not in source or re.match(r"(https?|git)://", source["git"])):
+        if key in source and re.match(r"(https?|git)://", source.get("git", "")):
             yield f"source.{key}", "not allowed here; it is for a git repository by ssh"
     if "git" in source and "version" not in source:
         yield "source.version", "missing; give a tag, a commit or a branch"
