@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ import pytest
 
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
-from tests.acceptance.web import Client
+from tests.acceptance.web import Answer, Client
 from tests.acceptance.wordpress import LOGIN_PATIENCE, Author, try_login
 
 pytestmark = pytest.mark.writes
@@ -57,3 +59,62 @@ def test_tries_are_limited(wordpress_client: Client) -> None:
     # Looking at the form is not limited.
     assert wordpress_client.get("/wp-login.php").status == 200
     assert wordpress_client.get("/").status == 200
+
+
+def posted(client: Client, path: str, form: dict[str, str]) -> Answer:
+    """Send a form as soon as the limit for logins lets it through."""
+    got: list[Answer] = []
+
+    def sent() -> bool:
+        got.append(client.post(path, form))
+        return got[-1].status != 429
+
+    wait_until(f"{path} takes a form", sent, LOGIN_PATIENCE, pause=1)
+    return got[-1]
+
+
+def test_visitors_learn_no_name_of_a_user(
+    wordpress_site: Site, summary: Summary, authors: Callable[[Site], Author]
+) -> None:
+    author = authors(wordpress_site)
+    ids = [user["id"] for user in author.api("GET", "/wp/v2/users", context="edit")]
+    assert author.user in {user["username"] for user in author.api("GET", "/wp/v2/users", context="edit")}
+    visitor = Client(wordpress_site, summary.ca_certificate)
+    for path in ("/?author={}", "/index.php?author={}", "/?author={}&feed=rss2"):
+        assert {visitor.get(path.format(number)).status for number in ids} == {404}, path
+    for route in ("/wp/v2/users", "/WP/V2/users", f"/wp/v2/users/{ids[0]}", "/wp/v2/users/", "/wp/v2/users?slug=x"):
+        answer = visitor.get(f"/?rest_route={route.replace('?', '&')}")
+        assert (answer.status, answer.json()["code"]) == (401, "rest_user_cannot_view"), route
+    post = author.api("GET", "/wp/v2/posts", per_page="1")[0]
+    assert author.user not in visitor.get(f"/?rest_route=/wp/v2/posts/{post['id']}&_embed=author").text
+    embed = visitor.get(f"/?rest_route=/oembed/1.0/embed&url={post['link']}")
+    assert embed.status == 200
+    assert author.user not in embed.text
+    assert "users" not in visitor.get("/wp-sitemap.xml").text
+    assert visitor.get("/wp-sitemap-users-1.xml").status == 404
+
+
+def test_nobody_is_told_which_names_are_there(
+    wordpress_site: Site, summary: Summary, authors: Callable[[Site], Author]
+) -> None:
+    author = authors(wordpress_site)
+    names = [author.user, "nobody-has-this-name", "nobody@example.test"]
+
+    def visitor() -> Client:
+        return Client(wordpress_site, summary.ca_certificate)
+
+    logins = [posted(visitor(), "/wp-login.php", {"log": name, "pwd": "not-the-password"}).text for name in names]
+    said = {
+        re.sub(r"\s+", " ", found[1])
+        for text in logins
+        if (found := re.search(r'(?s)id="login_error"[^>]*>(.*?)</div>', text))
+    }
+    assert len(said) == 1, said
+    assert all(f'value="{name}"' in text for name, text in zip(names, logins, strict=True))
+    asked = [posted(visitor(), "/wp-login.php?action=lostpassword", {"user_login": name}) for name in names]
+    assert {(answer.status, answer.location.rpartition("/")[2]) for answer in asked} == {
+        (302, "wp-login.php?checkemail=confirm")
+    }
+    basic = [base64.b64encode(f"{name}:not the password".encode()).decode() for name in names]
+    answers = [visitor().get("/?rest_route=/wp/v2/posts", {"Authorization": f"Basic {one}"}) for one in basic]
+    assert {(answer.status, answer.text) for answer in answers} == {(401, answers[0].text)}
