@@ -53,6 +53,9 @@ def test_a_second_run_changes_nothing(second: tuple[Run, dict[str, Any], dict[st
     assert run.code == 0, run.output[-3000:]
     assert run.changes == []
     assert run.changed == 0
+    # What nobody can act on, and comes on every run, hides what somebody should.
+    assert "[WARNING]" not in run.output
+    assert "[DEPRECATION" not in run.output
 
 
 def test_a_run_tells_what_it_made(second: tuple[Run, dict[str, Any], dict[str, Any]], summary: Summary) -> None:

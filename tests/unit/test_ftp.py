@@ -101,3 +101,8 @@ def test_a_setting_that_undoes_something_is_refused(tmp_path: Path, options: dic
 def test_other_settings_are_taken(tmp_path: Path) -> None:
     options = {"ftpd_banner": "Harbour: files", "write_enable": False, "local_umask": "022", "local_max_rate": 100000}
     assert refusal(tmp_path, "ftp", ftp_options=options, ftp_provider="native") == ""
+
+
+@pytest.mark.parametrize("ports", [[30000, 31000], [40000, 40256], [50000, 40000]], ids=str)
+def test_passive_ports_are_as_many_as_a_container_can_publish(tmp_path: Path, ports: list[int]) -> None:
+    assert "ftp_passive_ports: " in refusal(tmp_path, "ftp", ftp_passive_ports=ports, ftp_provider="native")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -176,6 +177,20 @@ def test_a_host_in_the_request_line_deceives_nobody(served: Served, target: str)
             text = answer.read().decode()
     assert "evil" not in text
     assert ":99" not in text
+
+
+def test_plain_http_on_the_port_of_https_is_led_to_https(served: Served) -> None:
+    def plain(host: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", served.https, timeout=20)
+        connection.request("GET", "/x?y=1", headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, str(answer.headers["Location"])
+
+    for name in (BLOG, ALIAS, DOCS):
+        assert plain(name) == (301, f"https://{BLOG if name == ALIAS else name}/x?y=1")
+    # Whose name is none of ours gets nothing at all.
+    with pytest.raises(http.client.RemoteDisconnected):
+        plain("nobody.example.test")
 
 
 # Another port, and a proxy in front.
