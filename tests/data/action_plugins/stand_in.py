@@ -28,6 +28,12 @@ ANSWER: dict[str, Any] = {
     "status": {},
     "query_result": [],
     "due": [],
+    # Of the connection.
+    "client": "192.0.2.99",
+    "port": 22,
+    "user": "operator",
+    "server": True,
+    "version": "10.0",
 }
 
 
