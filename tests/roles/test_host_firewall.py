@@ -17,12 +17,15 @@ SERVE = "setsid python3 -m http.server {} >/dev/null 2>&1 </dev/null & echo $!"
 ASK = "import socket; socket.create_connection(('169.254.169.254', {}), timeout=2)"
 
 
+def serves(machine: Machine, port: int) -> bool:
+    ask = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/', timeout=5)"
+    return bool(machine.host.run(f'python3 -c "{ask}"').rc == 0)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def servers(machine: Machine) -> Iterator[None]:
     pids = [machine.run(SERVE.format(port)) for port in SERVERS]
-    for port in SERVERS:
-        ask = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/', timeout=5)"
-        wait_until(f"{port} serves", lambda ask=ask: machine.host.run(f'python3 -c "{ask}"').rc == 0, 20)
+    wait_until("all of them serve", lambda: all(serves(machine, port) for port in SERVERS), 20)
     yield
     machine.run(f"kill {' '.join(pids)}")
 
