@@ -43,12 +43,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             done = {**self._module("change", {**given, "requires": []}, variables), "missing": []}
         if done.get("armed"):
             fault = self._lock_out(by_ssh, variables)
-            kept = self._module("undo" if fault else "keep", {**given, "what": done["what"]}, variables)
-            if fault or kept.get("failed"):
-                why = f"{fault}; what was before is in force again" if fault else kept["msg"]
+            if why := self._restored(fault, given, variables) if fault else self._kept(done["what"], given, variables):
                 return {**result, "failed": True, "msg": f"{variables['inventory_hostname']}: {given['name']}: {why}"}
         shown = {key: value for key, value in done.items() if key not in ("what", "armed", "missing", "invocation")}
         return {**result, **shown}
+
+    def _kept(self, what: str, given: dict[str, Any], variables: dict[str, Any]) -> str:
+        """Disarm the rollback; return why it can't be, or nothing."""
+        done = self._module("keep", {**given, "what": what}, variables)
+        return str(done["msg"]) if done.get("failed") else ""
+
+    def _restored(self, fault: str, given: dict[str, Any], variables: dict[str, Any]) -> str:
+        """Have the host restore what was before; return what has become of the change."""
+        try:
+            done = self._module("undo", given, variables)
+        except AnsibleError:
+            return f"{fault}; the host restores what was before within {given.get('seconds', 60)} seconds"
+        return f"{fault}; {done['msg'] if done.get('failed') else 'what was before is in force again'}"
 
     def _module(self, phase: str, given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         done: dict[str, Any] = self._execute_module(_MODULE, {**given, "phase": phase}, task_vars=variables)

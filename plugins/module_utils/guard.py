@@ -11,6 +11,7 @@ import hashlib
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +89,8 @@ class Guard:
         if code != 0:
             raise GuardError(f"{self.name}: what is in force can't be saved ({code}): {one_line(out)}")
         self._script.write_text(undoing(self.folder, saved, undo), encoding="utf-8")
-        self._armed.touch()
+        # By a word of its own, so that the clock of an earlier change doesn't undo this one.
+        self._armed.write_text(f"{time.monotonic_ns()}", encoding="ascii")
         self._kept.unlink(missing_ok=True)
         if seconds:
             self._start_clock(seconds)
@@ -104,7 +106,8 @@ class Guard:
             if code != 0:
                 raise GuardError(f"{self.name}: the rollback can't be armed ({code}): {one_line(out)}")
             return
-        later = f"sleep {seconds}; exec {shlex.join(script)}"
+        mark, word = shlex.quote(str(self._armed)), self._armed.read_text(encoding="ascii")
+        later = f'sleep {seconds}; [ "$(cat {mark})" != {word} ] || exec {shlex.join(script)}'
         # In a session of its own, which outlives that of this run; and nothing of this run's is kept open.
         subprocess.Popen(
             ["sh", "-c", later],

@@ -32,6 +32,11 @@ EXAMPLES = r"""
 RETURN = r"""
 client: {type: str, returned: always, description: The address that the run comes from; empty where it isn't by ssh.}
 port: {type: int, returned: always, description: The host's own port that it comes to; 0 where it isn't by ssh.}
+listening:
+  type: list
+  elements: int
+  returned: always
+  description: The ports of the host's sshd where the run doesn't come by ssh; nothing otherwise.
 server: {type: bool, returned: always, description: Whether the host has an sshd.}
 version: {type: str, returned: always, description: 'Version of OpenSSH, such as C(10.0); empty without sshd.'}
 user: {type: str, returned: always, description: Name of the user who logged in; empty where it isn't by ssh.}
@@ -79,6 +84,11 @@ def version(text: str) -> str:
     return said[1] if said else ""
 
 
+def ports(text: str) -> list[int]:
+    """Return the ports in what sshd makes of its settings."""
+    return [int(number) for number in re.findall(r"^port (\d+)$", text, re.MULTILINE)]
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
@@ -89,6 +99,7 @@ def main() -> None:
         client=client,
         port=port,
         user=pwd.getpwuid(owner).pw_name if client else "",
+        listening=ports(run([_SSHD, "-T"])[1]) if there and not client else [],
         server=there,
         # Older ones tell it beside the complaint that they don't know the option.
         version=version(run([_SSHD, "-V"])[1] if there else ""),

@@ -50,7 +50,7 @@ class Case:
 # What the roles refuse is told them by their private variables.
 ANY = {"__host_ssh_own_settings": {"none": "none"}}
 CASES = (
-    Case("list without ssh", "host_firewall", {"__host_firewall_rules": []}),
+    Case("list without ssh", "host_firewall", {"__host_firewall_ssh_ports": []}),
     Case("another port", "host_ssh", {**ANY, "host_ssh_options": {"Port": 2222}}),
     Case("user not allowed", "host_ssh", {**ANY, "host_ssh_options": {"AllowUsers": "nobody"}}),
     Case(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.modules.ssh_session import connection, session, version
+from plugins.modules.ssh_session import connection, ports, session, version
 
 
 def process(proc: Path, pid: int, parent: int, environment: bytes) -> None:
@@ -47,3 +47,7 @@ def test_addresses_are_plain(value: str, client: str) -> None:
 )
 def test_the_version_is_read_from_what_sshd_says(said: str, number: str) -> None:
     assert version(said) == number
+
+
+def test_sshd_may_have_several_ports() -> None:
+    assert ports("port 22\nport 2222\naddressfamily any\ngatewayports no\n") == [22, 2222]

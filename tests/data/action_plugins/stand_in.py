@@ -32,6 +32,7 @@ ANSWER: dict[str, Any] = {
     "client": "192.0.2.99",
     "port": 22,
     "user": "operator",
+    "listening": [],
     "server": True,
     "version": "10.0",
 }
