@@ -288,6 +288,8 @@ BACKEND = next(host for host in OTHERS if host.provider == "native" and not host
 SERVES = {"container_stack", "service_unit"}
 ORDER = [
     "host_baseline",
+    "host_firewall",
+    "host_ssh",
     "tls_certificate",
     *(component["role"] for component in COMPONENTS if component["role"] not in SERVES),
 ]
@@ -322,6 +324,8 @@ REAL = {
     "include_role",
     "import_role",
 }
+# Actions that the test has its own plugins of.
+OWN = {"managed_files", "guarded_change", "service_units", "stack_project", "stack_service"}
 # How and where a task runs, which is here and now.
 DROPPED = {
     "notify",
@@ -349,7 +353,7 @@ def _here(module: str, arguments: Any) -> dict[str, Any]:
     """Return a module and its arguments as they are run here; empty if it would look at a host or change it."""
     short = module.rsplit(".", 1)[-1]
     # The test's own plugins of these names render as the real ones do.
-    if short in REAL or short in ("managed_files", "service_units", "stack_project", "stack_service"):
+    if short in REAL or short in OWN:
         return {module: arguments}
     if short in ("template", "copy"):
         # Copy by its short name, which the test's own plugin answers to.

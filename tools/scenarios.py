@@ -47,6 +47,9 @@ ORDER = (
     "static_site",
     "nginx_tls",
     "ftp",
+    "host_ssh",
+    # It closes the ports of all others.
+    "host_firewall",
     "site",
 )
 # What can't be run where: scenario and platform (patterns), and why.

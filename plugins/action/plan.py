@@ -99,6 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             *dict.fromkeys(one["role"] for one in components),
             "tls_certificate",
             *listed["__slipway_common_roles"],
+            *listed["__slipway_hardening"].values(),
         ]
         specifications = {
             name: self._read(_ROOT / f"roles/{name}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]

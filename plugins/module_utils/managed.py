@@ -160,19 +160,22 @@ class Wanted:
         new.replace(self.path)
 
 
-def brought(
+Difference = tuple[Absent | Wanted, dict[str, str]]
+
+
+def differing(
     module: AnsibleModule,
     folders: Sequence[dict[str, Any]],
     files: Sequence[dict[str, Any]],
     absent: Sequence[str] = (),
-) -> list[dict[str, str]]:
-    """Remove what is to be absent, bring folders, then files into their state; return what differed, as a diff.
+) -> list[Difference]:
+    """Return what differs from how it is to be, each with its diff: what is to be absent, folders, then files.
 
-    They are described as the module managed_files takes them. All are looked at and validated before the first is
-    changed; in check mode they are only looked at. Raises OSError with the path in its message.
+    They are described as the module managed_files takes them. What is to be written is validated, but not in check
+    mode. Raises OSError with the path in its message.
     """
     check = module.check_mode
-    changes: list[tuple[Absent | Wanted, dict[str, str]]] = []
+    changes: list[Difference] = []
     path = ""
     try:
         for path in absent:
@@ -188,9 +191,32 @@ def brought(
                 changes.append((wanted, difference))
                 if not check and (fault := wanted.fault(module)):
                     raise ValueError(fault)
-        for one, _ in changes if not check else []:
-            path = str(one.path)
-            one.write()
     except (OSError, KeyError, ValueError) as error:
         raise OSError(f"{path}: {error}") from error
+    return changes
+
+
+def write(changes: Sequence[Difference]) -> None:
+    """Bring what differs into its state. Raises OSError with the path in its message."""
+    for one, _ in changes:
+        try:
+            one.write()
+        except OSError as error:
+            raise OSError(f"{one.path}: {error}") from error
+
+
+def brought(
+    module: AnsibleModule,
+    folders: Sequence[dict[str, Any]],
+    files: Sequence[dict[str, Any]],
+    absent: Sequence[str] = (),
+) -> list[dict[str, str]]:
+    """Remove what is to be absent, bring folders, then files into their state; return what differed, as a diff.
+
+    All are looked at and validated before the first is changed; in check mode they are only looked at. Raises OSError
+    with the path in its message.
+    """
+    changes = differing(module, folders, files, absent)
+    if not module.check_mode:
+        write(changes)
     return [difference for _, difference in changes]

@@ -39,6 +39,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "static_site": ("static_site_gid", "static_site_sites"),
     "nginx_tls": ("nginx_tls_certificate_dir", "nginx_tls_sites"),
     "ftp": ("ftp_certificate_dir", "ftp_certificate", "ftp_accounts", "ftp_passive_address"),
+    "host_firewall": ("host_firewall_open", "host_firewall_confined_uids"),
 }  # fmt: skip
 DERIVED = frozenset(name for names in VARIABLES.values() for name in names)
 
@@ -99,6 +100,8 @@ def told(host: Host, sites: list[dict[str, Any]]) -> Told:
         )
         if groups & host.groups
     }
+    # Of what all others are told, so it comes last.
+    made["host_firewall"] = _firewall(host, sites, made)
     for role, variables in made.items():
         assert tuple(variables) == VARIABLES[role], role  # noqa: S101 - a mistake of this file
     return made
@@ -198,6 +201,26 @@ def _ftp(host: Host, sites: list[dict[str, Any]]) -> dict[str, Any]:
         "ftp_certificate": "ftp",
         "ftp_accounts": roles.ftp_accounts(sites),
         "ftp_passive_address": host.address,
+    }
+
+
+def _firewall(host: Host, sites: list[dict[str, Any]], plan: Told) -> dict[str, Any]:
+    # Database and cache are there for their clients alone; those of a port that everybody may use aren't told.
+    clients = {
+        "mariadb_bind_address": plan.get("mariadb", {}).get("mariadb_clients", []),
+        "redis_cache_bind_address": plan.get("redis_cache", {}).get("redis_cache_clients", []),
+    }
+    return {
+        "host_firewall_open": [
+            {
+                **{key: one[key] for key in ("port", "first", "last") if key in one},
+                "sources": clients.get(one["variable"], []),
+                "comment": one["variable"],
+            }
+            for one in [*ports(host, plan), *port_ranges(host, plan)]
+        ],
+        # In the stack the sites are containers.
+        "host_firewall_confined_uids": [] if host.compose else sorted({int(site["uid"]) for site in sites}),
     }
 
 

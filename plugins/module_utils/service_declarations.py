@@ -310,7 +310,8 @@ class OpenRC:
             simple = unit.get("type", "simple") == "simple"
             own = [f"/etc/init.d/{unit['name']}"]
             kind = "service" if simple else "oneshot"
-            found.append(_service(unit, own, kind=kind, supervised=simple, log=self._log(unit)))
+            early = bool(unit.get("early"))
+            found.append(_service(unit, own, kind=kind, supervised=simple, log=self._log(unit), early=early))
         return found
 
     def _log(self, declaration: Declaration) -> str:

@@ -28,7 +28,7 @@ class Service:
 
     ``kind`` is service, oneshot or timer: only a service is restarted when its files changed, and only a service has a
     main process. ``files`` are what it reads at start only. ``start_timeout`` is in seconds, ``log`` its log file where
-    there is no journal.
+    there is no journal. ``early`` starts before the network comes up.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Service:
     readiness: dict[str, Any] = field(default_factory=dict)
     start_timeout: int = 90
     log: str = ""
+    early: bool = False
 
 
 @dataclass

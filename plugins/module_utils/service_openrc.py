@@ -104,9 +104,10 @@ class OpenRC(Manager):
         return bool(self.runlevels())
 
     def enable(self, wanted: bool) -> None:
-        """Put it into the default runlevel, or take it out of all."""
+        """Put it into its runlevel, or take it out of all."""
         if wanted:
-            self.call(["rc-update", "add", self.name, "default"])
+            # The network is up before the default one begins.
+            self.call(["rc-update", "add", self.name, "boot" if self.service.early else "default"])
         else:
             self.call(["rc-update", "del", self.name, *self.runlevels()])
 

@@ -86,6 +86,7 @@ options:
           timeout: {type: int, default: 30, description: Seconds.}
       start_timeout: {type: int, default: 90, description: Seconds that a start, a restart or a stop may take.}
       log: {type: str, default: '', description: 'Its log file, for the message of a failure; systemd has the journal.'}
+      early: {type: bool, default: false, description: Whether it starts before the network comes up.}
   admit:
     type: dict
     required: true
@@ -161,6 +162,7 @@ SPEC: dict[str, Any] = {
             },
             "start_timeout": {"type": "int", "default": 90},
             "log": {"type": "str", "default": ""},
+            "early": {"type": "bool", "default": False},
         },
     },
     "admit": {

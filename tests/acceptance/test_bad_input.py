@@ -129,6 +129,17 @@ CASES = (
         _set(nginx_tls_options={"client_max_body_size": "1g"}),
         ("nginx_tls_options", "client_max_body_size", "nginx_tls_body_max"),
     ),
+    Case("unknown hardening", _set(slipway_harden=["firewall", "selinux"]), ("slipway_harden", "selinux", "ssh")),
+    Case(
+        "a firewall without the controller",
+        _set(host_firewall_ssh_sources=["192.0.2.1"]),
+        ("host_firewall_ssh_sources", "192.0.2.1", "this run reaches"),
+    ),
+    Case(
+        "an sshd without Ansible's user",
+        _set(host_ssh_allow_users=["anne"]),
+        ("host_ssh_allow_users", "anne", "add that user"),
+    ),
     Case(
         "an FTP server without encryption",
         _set(ftp_options={"ssl_enable": False}),

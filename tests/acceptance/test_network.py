@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import errno
 import selectors
+import shlex
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests.acceptance import ftps, web
 from tests.acceptance.machine import Machine
-from tests.acceptance.summary import Summary
+from tests.acceptance.summary import Site, Summary
+from tests.acceptance.waiting import wait_until
+from tests.acceptance.web import Client
 
 PASSIVE_PORTS = range(21100, 21150)
-# What the host brought along: the name lookups among neighbours of systemd-resolved, which Debian's cloud images have.
-LLMNR = 5355
+# A machine that has the address of a cloud's metadata service, and that the host passes packets on to.
+CLOUD = """\
+ip netns add cloud
+ip link add cloud0 type veth peer name inside netns cloud
+ip address add 169.254.169.253/30 dev cloud0
+ip link set cloud0 up
+ip -n cloud address add 169.254.169.254/30 dev inside
+ip -n cloud link set inside up
+ip -n cloud route add default via 169.254.169.253
+setsid ip netns exec cloud python3 -m http.server 8086 >/dev/null 2>&1 </dev/null &
+"""
+NO_CLOUD = "ip netns pids cloud | xargs -r kill; ip netns del cloud"
+ASK_CLOUD = "python3 -c \"import urllib.request; urllib.request.urlopen('http://169.254.169.254:8086/', timeout=5)\""
+ASK_CLOUD_PHP = "<?php echo @fsockopen('169.254.169.254', 8086, $code, $text, 3) ? 'open' : 'closed';"
 # Connections tried at a time, and seconds a filtered one may keep silent.
 AT_ONCE = 1000
 SILENCE = 1.5
@@ -94,7 +109,7 @@ def test_nothing_but_the_services_is_open(summary: Summary) -> None:
         served.add(ftps.PORT)
     found = open_ports(address, range(1, 65536))
     assert found >= served
-    assert found - served - {summary.ssh.port, LLMNR} - set(PASSIVE_PORTS) == set()
+    assert found - served - {summary.ssh.port} - set(PASSIVE_PORTS) == set()
 
 
 @pytest.fixture
@@ -113,6 +128,56 @@ def test_the_sites_answer_over_ipv6(summary: Summary, address_ipv6: str) -> None
 
 
 def test_nothing_more_is_open_over_ipv6(summary: Summary, address_ipv6: str) -> None:
-    allowed = {web.HTTP_PORT, ftps.PORT, summary.ssh.port, LLMNR, *PASSIVE_PORTS}
+    allowed = {web.HTTP_PORT, ftps.PORT, summary.ssh.port, *PASSIVE_PORTS}
     allowed |= {site.port for site in summary.sites}
     assert open_ports(address_ipv6, range(1, 65536)) - allowed == set()
+
+
+@pytest.fixture
+def cloud(machine: Machine) -> Iterator[None]:
+    machine.run(CLOUD)
+    try:
+        wait_until("it answers the host", lambda: machine.host.run(ASK_CLOUD).rc == 0, 20)
+        yield
+    finally:
+        machine.run(NO_CLOUD)
+
+
+@pytest.mark.lab
+@pytest.mark.writes
+@pytest.mark.usefixtures("cloud")
+def test_php_does_not_reach_the_metadata_service(
+    machine: Machine, wordpress_site: Site, wordpress_client: Client, mark: str
+) -> None:
+    root = machine.web_root(wordpress_site)
+    path = f"{root}/{mark}.php"
+    machine.feed(f"sh -c 'cat >{path} && chown --reference={root} {path}'", ASK_CLOUD_PHP)
+    try:
+        assert wordpress_client.get(f"/{mark}.php").text == "closed"
+        # It is the firewall that closes it.
+        machine.run("nft flush chain inet slipway_firewall metadata")
+        assert wordpress_client.get(f"/{mark}.php").text == "open"
+    finally:
+        machine.run(f"nft --file /etc/slipway/firewall.nft; rm {path}")
+
+
+@pytest.mark.lab
+@pytest.mark.writes
+def test_a_port_that_a_container_publishes_is_closed(machine: Machine, summary: Summary) -> None:
+    """One of the user's own, of the image that nginx's is."""
+    if not machine.compose:
+        pytest.skip("there are no containers")
+    image = machine.run("docker ps --filter label=com.docker.compose.service=nginx --format '{{.Image}}'")
+    settings = "events {} http { server { listen 8095; root /tmp; } }"
+    run = f"echo '{settings}' >/tmp/own.conf; exec nginx -c /tmp/own.conf -g 'daemon off;'"
+    name = machine.run(
+        f"docker run --detach --publish 8095:8095 --user 0 --entrypoint sh {image} -c {shlex.quote(run)}"
+    )
+    try:
+        ask = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8095/', timeout=5)"
+        wait_until("it serves", lambda: "HTTP Error" in machine.host.run(f'python3 -c "{ask}"').stderr, 30)
+        assert open_ports(summary.sites[0].address, [8095]) == set()
+        machine.run("nft 'insert rule inet slipway_firewall arriving tcp dport 8095 accept'")
+        assert open_ports(summary.sites[0].address, [8095]) == {8095}
+    finally:
+        machine.run(f"nft --file /etc/slipway/firewall.nft; docker rm --force {name}")

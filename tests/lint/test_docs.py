@@ -113,6 +113,8 @@ def test_variables_are_known(page: Path) -> None:
     named = set(re.findall(rf"(?<![/\w])(?:{'|'.join(ROLE_NAMES)}|slipway)_[a-z_]+\b(?!-)", text(page)))
     others = {path.stem for path in ROOT.glob("plugins/*/*.py")} | set(ROLE_NAMES) | set(site_keys())
     others |= {path.name for path in ROOT.glob("molecule/*")}
+    # The table of the firewall.
+    others.add("slipway_firewall")
     # The names of volumes begin with that of the Compose project.
     volumes = {name for name in named if name.startswith(("slipway_wordpress_", "slipway_php_"))}
     assert named - known_variables() - others - volumes == set()

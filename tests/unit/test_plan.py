@@ -77,6 +77,7 @@ def test_every_variable_of_the_plan_is_one_of_its_role() -> None:
 def test_a_host_is_told_of_the_roles_of_its_groups_alone() -> None:
     assert set(told(host())) == set(plan.VARIABLES)
     assert set(told(host(members={"static": ["vm1"], "web": ["vm1"]}))) == {
+        "host_firewall",
         "static_site",
         "nginx_tls",
         "tls_certificate",
@@ -127,7 +128,7 @@ APART = {"php": ["vm1", "vm2"], "web": ["vm1", "vm2"], "database": ["back"], "ca
 
 def test_database_and_cache_apart_let_in_the_hosts_of_php_alone() -> None:
     back = told(host("back", members=APART))
-    assert set(back) == {"mariadb", "redis_cache"}
+    assert set(back) == {"mariadb", "redis_cache", "host_firewall"}
     assert back["mariadb"]["mariadb_clients"] == back["redis_cache"]["redis_cache_clients"] == ["10.0.0.1", "10.0.0.2"]
     assert back["mariadb"]["mariadb_bind_address"] == "10.0.0.9"
     assert [user["host"] for user in back["mariadb"]["mariadb_users"]] == ["10.0.0.1", "10.0.0.2"]
@@ -173,6 +174,39 @@ def test_ports_are_those_that_are_set() -> None:
     }  # fmt: skip
     assert found["__slipway_port_ranges"][0]["variable"] == "ftp_passive_ports"
     assert figures(host(members={"static": ["vm1"]}))["__slipway_ports"] == []
+
+
+def opened(one: plan.Host) -> dict[str, tuple[Any, list[str]]]:
+    """Return the ports that the firewall of a host leaves open, by what sets them, and for whom."""
+    return {
+        entry["comment"]: (entry.get("port") or (entry["first"], entry["last"]), entry["sources"])
+        for entry in told(one)["host_firewall"]["host_firewall_open"]
+    }
+
+
+@pytest.mark.parametrize("provider", ["native", "compose"])
+def test_the_firewall_opens_what_a_host_serves(provider: str) -> None:
+    assert opened(host(provider=provider, nginx_tls_https_port=8443, ftp_passive_ports=[3000, 3009])) == {
+        "nginx_tls_https_port": (8443, []),
+        "nginx_tls_http_port": (80, []),
+        "ftp_port": (21, []),
+        "ftp_passive_ports": ((3000, 3009), []),
+    }
+
+
+def test_the_firewall_opens_database_and_cache_to_their_clients_alone() -> None:
+    members = {group: ["vm1", "vm2"] for group in EVERY if group not in ("database", "cache")}
+    members |= {"database": ["back"], "cache": ["back"]}
+    assert opened(host("back", members=members)) == {
+        "mariadb_bind_address": (3306, ["10.0.0.1", "10.0.0.2"]),
+        "redis_cache_bind_address": (6379, ["10.0.0.1", "10.0.0.2"]),
+    }
+
+
+def test_sites_are_confined_as_users_where_they_are_no_containers() -> None:
+    (uids,) = {tuple(told(host())["host_firewall"]["host_firewall_confined_uids"])}
+    assert len(uids) == len(SITES)
+    assert told(host(provider="compose"))["host_firewall"]["host_firewall_confined_uids"] == []
 
 
 @pytest.mark.parametrize("given", [[], [21100], [1, 2, 3]])

@@ -215,6 +215,15 @@ def test_dependencies_are_named_as_each_manager_names_them() -> None:
     assert "network-online" not in depend
 
 
+def test_an_early_unit_waits_for_neither_the_network_nor_what_waits_for_it() -> None:
+    early = {"name": "filter", "description": "Filter", "type": "oneshot", "command": "/usr/sbin/nft", "early": True}
+    assert "DefaultDependencies=no\n" in service(early)
+    assert "Before=network-pre.target" in service(early)
+    depend = script(early).partition("depend() {")[2].partition("}")[0].split("\n")
+    assert [line.strip() for line in depend if line.strip()] == ["need localmount", "before net"]
+    assert [one["early"] for one in on_openrc([early, DAEMON], []).services()] == [True, False]
+
+
 def test_limits_of_the_distribution_s_unit_are_for_openrc_alone() -> None:
     assert "rc_ulimit='-n 2048'\n" in stand_in(OVERRIDES[1])
     assert "LimitNOFILE" not in drop_in(OVERRIDES[1])

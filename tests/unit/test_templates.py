@@ -22,7 +22,6 @@ from tests.acceptance.waiting import wait_until
 from tests.parsers import Parsers, Stage, parsers_of, parsers_with, shell_faults
 from tests.rendered import (
     ACCEPTED,
-    BACKEND,
     FEW,
     HOSTS,
     ORDER,
@@ -551,7 +550,7 @@ def _cron(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
     return lines
 
 
-@check("nftables", r"etc/slipway/admit/.*", lambda host: host == BACKEND)
+@check("nftables", r"etc/slipway/(admit/.*|firewall\.nft)")
 def _nftables(stage: Stage, host: Host) -> list[str]:
     nft = program(host, "nft")
     lines = []

@@ -30,6 +30,13 @@ ANSWER: dict[str, Any] = {
     "status": {},
     "query_result": [],
     "due": [],
+    # Of the connection.
+    "client": "192.0.2.99",
+    "port": 22,
+    "user": "operator",
+    "listening": [],
+    "server": True,
+    "version": "10.0",
 }
 
 
