@@ -271,6 +271,9 @@ BACKEND = next(host for host in OTHERS if host.provider == "native" and not host
 SERVES = {"container_stack", "service_unit"}
 ORDER = [
     "host_baseline",
+    "host_kernel",
+    "host_time",
+    "host_updates",
     "tls_certificate",
     *(component["role"] for component in COMPONENTS if component["role"] not in SERVES),
 ]
