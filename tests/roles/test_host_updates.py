@@ -166,7 +166,7 @@ def test_a_failed_upgrade_fails_the_job(machine: Machine) -> None:
 
 
 def test_a_needed_reboot_is_reported_and_not_done(machine: Machine, converge: Callable[..., str]) -> None:
-    assert "waits for a reboot" not in converge()
+    assert "waits for a reboot: " not in converge()
     machine.run("touch /run/reboot-required && echo linux-image-1 >/run/reboot-required.pkgs")
     try:
         assert "waits for a reboot: updated: linux-image-1" in converge()
