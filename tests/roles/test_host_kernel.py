@@ -78,9 +78,9 @@ def test_logins_leave_no_core_dumps_unless_they_are_allowed(machine: Machine, co
         pytest.skip("Alpine's logins have no limits of PAM; the kernel's setting is the machine's here")
 
     def limit() -> str:
-        """Log in again, and return the hard limit that a program would have."""
+        """Log in again, and return the hard limit that a program would have. sudo would take its own along."""
         machine.disconnect()
-        return machine.run("ulimit -H -c")
+        return str(machine.backend.start("ulimit -H -c").makefile("rb").read().decode().strip())
 
     assert limit() == "0"
     converge(host_kernel_core_dumps=True)
