@@ -33,7 +33,7 @@ from tests.unit.refusing import refusal
                 "'../../etc/passwd' is not the name of a kernel setting",
                 "'net./.x' is not the name",
                 "'kernel' is not the name",
-                "'a.b\\\\nc' is not the name",
+                "'a.b c' is not the name",
                 "of a.b has a line break",
                 "kernel.sysrq is false; give a number or a text",
                 "kernel.panic is [1]; give a number or a text",
