@@ -290,6 +290,9 @@ ORDER = [
     "host_baseline",
     "host_firewall",
     "host_ssh",
+    "host_kernel",
+    "host_time",
+    "host_updates",
     "tls_certificate",
     *(component["role"] for component in COMPONENTS if component["role"] not in SERVES),
 ]

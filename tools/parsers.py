@@ -29,6 +29,7 @@ PACKAGES = {
     "trixie": ("docker-cli", "docker-compose"),
 }
 ALWAYS = (
+    "chrony",
     "logrotate",
     "mariadb-server-core",
     "nftables",

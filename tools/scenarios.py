@@ -37,6 +37,9 @@ BIN = Path(sys.executable).parent
 # What needs less comes first: what it leaves on a shared target is there for the next.
 ORDER = (
     "host_baseline",
+    "host_kernel",
+    "host_time",
+    "host_updates",
     "docker_engine",
     "container_stack",
     "service_unit",

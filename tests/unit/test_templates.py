@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import re
 import shlex
@@ -569,6 +570,67 @@ def _logrotate(stage: Stage, host: Host) -> list[str]:
         # An unknown word is but a warning, and the status tells nothing.
         said = done.stdout.splitlines()
         lines += [line for line in said if line.startswith(("error:", f"warning: {stage.path(path)}"))]
+    return lines
+
+
+@check("sysctl", r"etc/sysctl\.d/[^/]*\.conf")
+def _sysctl(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+    return [
+        f"{path.name}: {line!r}"
+        for path in stage.files(CHECKS["sysctl"].pattern)
+        for line in path.read_text().splitlines()
+        if not re.fullmatch(r"#.*|[a-z][a-z0-9_]*(\.[A-Za-z0-9_/-]+)+ = \S.*", line)
+    ]
+
+
+def debian(host: Host) -> bool:
+    return host.platform.family == "Debian"
+
+
+@check("limits", r"etc/security/limits\.d/[^/]*\.conf", debian)
+def _limits(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+    return [
+        f"{path.name}: {line!r}"
+        for path in stage.files(CHECKS["limits"].pattern)
+        for line in path.read_text().splitlines()
+        if not re.fullmatch(r"#.*|(\*|root) (soft|hard|-) [a-z]+ \d+", line)
+    ]
+
+
+@check("coredump", r"etc/systemd/coredump\.conf\.d/[^/]*\.conf", systemd)
+def _coredump(stage: Stage, host: Host) -> list[str]:  # noqa: ARG001
+    lines = []
+    for path in stage.files(CHECKS["coredump"].pattern):
+        parser = configparser.ConfigParser()
+        parser.read_string(path.read_text())
+        if dict(parser["Coredump"]) != {"storage": "none", "processsizemax": "0"}:
+            lines.append(f"{path.name}: {dict(parser['Coredump'])}")
+    return lines
+
+
+@check("chrony", r"etc/chrony/chrony\.conf")
+def _chrony(stage: Stage, host: Host) -> list[str]:
+    chronyd = program(host, "chronyd")
+    lines = []
+    for path in stage.files(CHECKS["chrony"].pattern):
+        stage.turn(path)
+        lines += complaint(path, stage.parsers.run(chronyd, "-p", "-f", stage.path(path)))
+    return lines
+
+
+@check("apt", r"etc/apt/apt\.conf\.d/[^/]*", debian)
+def _apt(stage: Stage, host: Host) -> list[str]:
+    """Ask apt what it makes of it, after what the package says."""
+    apt = program(host, "apt-config")
+    lines = []
+    for path in stage.files(CHECKS["apt"].pattern):
+        package = 'Unattended-Upgrade::Origins-Pattern { "origin=Debian,label=Another"; };\n'
+        path.write_text(f"{package}{path.read_text()}")
+        done = stage.parsers.run(apt, "-c", stage.path(path), "dump")
+        lines += complaint(path, done)
+        origins = re.findall(r'^Unattended-Upgrade::Origins-Pattern:: "(.*)";$', done.stdout, re.MULTILINE)
+        if [origin.rpartition("=")[2] for origin in origins] != ["Debian-Security", "Debian"]:
+            lines.append(f"{path.name}: updates come from {origins}")
     return lines
 
 

@@ -1,0 +1,119 @@
+"""What host_kernel, host_time and host_updates refuse before they change anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.refusing import refusal
+
+
+# All that is wrong with a role's variables is said at once; a run of its checks takes seconds.
+@pytest.mark.parametrize(
+    ("role", "variables", "said"),
+    [
+        pytest.param(
+            "host_kernel",
+            {
+                "slipway_provider": "compose",
+                "host_kernel_sysctl": {
+                    "../../etc/passwd": 1,
+                    "net./.x": 1,
+                    "kernel": 1,
+                    "a.b\nc": 1,
+                    "a.b": "1\nkernel.sysrq = 1",
+                    "kernel.sysrq": False,
+                    "kernel.panic": [1],
+                    "net.ipv4.ip_forward": 0,
+                },
+            },
+            [
+                "'../../etc/passwd' is not the name of a kernel setting",
+                "'net./.x' is not the name",
+                "'kernel' is not the name",
+                "'a.b c' is not the name",
+                "of a.b has a line break",
+                "kernel.sysrq is false; give a number or a text",
+                "kernel.panic is [1]; give a number or a text",
+                "net.ipv4.ip_forward is '0', but localhost needs '1' (host_kernel_required)",
+            ],
+            id="host_kernel",
+        ),
+        pytest.param(
+            "host_time",
+            {
+                "host_time_servers": [
+                    *("time.example.test\nallow all", "-x", "192.0.2.256", "12"),
+                    *("a.example.test", "a.example.test"),
+                ]
+            },
+            [
+                "allow all' is not allowed; give a host name such as time.example.test, or an address",
+                "'-x' is not allowed",
+                "'192.0.2.256' is not allowed",
+                "'12' is not allowed",
+                "has an entry twice",
+            ],
+            id="host_time",
+        ),
+        pytest.param(
+            "host_updates",
+            {
+                "host_updates_origins": [],
+                "host_updates_hold": ["docker io", "x;reboot", "-f"],
+                # What YAML makes of 4:30 without quotes.
+                "host_updates_reboot_time": 16200,
+            },
+            [
+                "host_updates_origins: [] is not allowed; give at least security",
+                "'docker io' is not the name of a package",
+                "'x;reboot' is not the name of a package",
+                "'-f' is not the name of a package",
+                "'16200' is not allowed; give a time in quotes",
+            ],
+            id="host_updates",
+        ),
+    ],
+)
+def test_what_can_not_work_is_refused(tmp_path: Path, role: str, variables: dict[str, Any], said: list[str]) -> None:
+    output = refusal(tmp_path, role, **variables)
+    assert [line for line in said if line not in output] == [], output
+
+
+@pytest.mark.parametrize(
+    ("role", "variables"),
+    [
+        pytest.param(
+            "host_kernel",
+            {
+                "host_kernel_sysctl": {
+                    "net.ipv4.ip_forward": 1,
+                    "net.ipv4.conf.all.forwarding": "",
+                    "net.ipv4.conf.eth0/100.rp_filter": 2,
+                    "kernel.core_pattern": "|/bin/false",
+                    "kernel.sysrq": None,
+                }
+            },
+            id="host_kernel",
+        ),
+        pytest.param(
+            "host_kernel",
+            {"host_kernel_sysctl": {"net.ipv4.ip_forward": 0}, "slipway_provider": "native"},
+            id="host_kernel-native",
+        ),
+        pytest.param(
+            "host_time",
+            {"host_time_servers": ["192.0.2.1", "2001:db8::1", "time.example.test", "ntp"]},
+            id="host_time",
+        ),
+        pytest.param(
+            "host_updates",
+            {"host_updates_hold": ["docker.io", "libstdc++6"], "host_updates_reboot_time": "23:59"},
+            id="host_updates",
+        ),
+    ],
+)
+def test_what_can_work_is_not_refused(tmp_path: Path, role: str, variables: dict[str, Any]) -> None:
+    assert refusal(tmp_path, role, **variables) == ""
