@@ -138,11 +138,11 @@ def test_the_job_comes_every_day(machine: Machine) -> None:
     if machine.host.file("/run/systemd/system").exists:
         assert machine.run("systemctl is-active apt-daily.timer apt-daily-upgrade.timer").split() == ["active"] * 2
     elif is_debian(machine):
-        assert machine.run("pgrep -x cron")
+        assert machine.main_processes("jobs")
         assert machine.run("run-parts --test /etc/cron.daily").split().count("/etc/cron.daily/apt-compat") == 1
     else:
         assert "jobs/slipway-updates" in machine.run("crontab -l -u root")
-        assert machine.run("pgrep -x crond")
+        assert machine.main_processes("jobs")
 
 
 def test_a_timer_that_was_stopped_is_started_again(machine: Machine, converge: Callable[..., str]) -> None:
