@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import selectors
 import shlex
 import socket
@@ -33,8 +34,9 @@ setsid ip netns exec cloud python3 -m http.server 8086 >/dev/null 2>&1 </dev/nul
 NO_CLOUD = "ip netns pids cloud | xargs -r kill; ip netns del cloud"
 ASK_CLOUD = "python3 -c \"import urllib.request; urllib.request.urlopen('http://169.254.169.254:8086/', timeout=5)\""
 ASK_CLOUD_PHP = "<?php echo @fsockopen('169.254.169.254', 8086, $code, $text, 3) ? 'open' : 'closed';"
-# Connections tried at a time, and seconds a filtered one may keep silent.
-AT_ONCE = 1000
+# Connections tried at a time, some fewer than a process may have files open; and seconds that a filtered one may keep
+# silent, in which one that was lost is sent again.
+AT_ONCE = min(8000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
 SILENCE = 1.5
 
 
