@@ -34,6 +34,7 @@ ALWAYS = (
     "mariadb-server-core",
     "nftables",
     "nginx-light",
+    "openssh-server",
     "php-cli",
     "php-fpm",
     "redis-server",

@@ -561,6 +561,18 @@ def _nftables(stage: Stage, host: Host) -> list[str]:
     return lines
 
 
+@check("sshd", r"etc/ssh/sshd_config\.d/[^/]*\.conf")
+def _sshd(stage: Stage, host: Host) -> list[str]:
+    sshd = program(host, "sshd")
+    # As its service makes it.
+    (stage.parsers.root / "run/sshd").mkdir(mode=0o755, exist_ok=True)
+    return [
+        line
+        for path in stage.files(CHECKS["sshd"].pattern)
+        for line in complaint(path, stage.parsers.run(sshd, "-t", "-f", stage.path(path)))
+    ]
+
+
 @check("logrotate", r"etc/logrotate\.d/[^/]*", openrc)
 def _logrotate(stage: Stage, host: Host) -> list[str]:
     logrotate = program(host, "logrotate")

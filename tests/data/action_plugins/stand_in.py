@@ -40,6 +40,8 @@ ANSWER: dict[str, Any] = {
     "settings": {"net.ipv4.tcp_syncookies": "1", "net.ipv4.conf.all.rp_filter": "1"},
     "left_out": {"not in this kernel": ["kernel.yama.ptrace_scope"]},
 }
+# Releases whose OpenSSH is not the one above; their files are read by that of Debian 12.
+OLD_SSH = {("Debian", "12"), ("Ubuntu", "24")}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type information
@@ -50,4 +52,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         due = "__host_baseline_look" in (self._task.register or {})
         if due and (task_vars or {}).get("__host_baseline_locale_file"):
             return {**ANSWER, "stdout_lines": ["timezone", "locale"]}
-        return dict(ANSWER)
+        facts = (task_vars or {}).get("ansible_facts", {})
+        old = (facts.get("distribution"), facts.get("distribution_major_version")) in OLD_SSH
+        return {**ANSWER, "version": "9.2"} if old else dict(ANSWER)
