@@ -22,6 +22,7 @@ SANDBOX = {
     "protect_system": "strict",
     "protect_home": "yes",
     "private_tmp": True,
+    "private_ipc": True,
     "protect_kernel": True,
     "restrict_namespaces": True,
 }

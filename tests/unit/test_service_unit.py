@@ -101,7 +101,8 @@ OVERRIDES: list[dict[str, Any]] = [
         "sandboxing": {
             "protect_system": "full",
             "protect_home": "yes",
-            "private_tmp": True,
+            "tmpfs_mb": 16,
+            "private_ipc": True,
             "no_new_privileges": True,
             "capabilities": ["CAP_NET_BIND_SERVICE"],
             "protect_kernel": True,
