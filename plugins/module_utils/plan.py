@@ -294,6 +294,19 @@ def port_ranges(host: Host, plan: Told) -> list[dict[str, Any]]:
     return [{"variable": "ftp_passive_ports", "first": int(given[0]), "last": int(given[-1])}]
 
 
+def port_clashes(ports: list[dict[str, Any]], ranges: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each two of the ports and ranges of ours that are, or hold, the same one."""
+    spans = [(one["variable"], one["port"], one["port"]) for one in ports]
+    spans += [(one["variable"], one["first"], one["last"]) for one in ranges]
+    return [
+        f"{name}: {first if first == last else f'{first} to {last}'} is not allowed beside {other}; give each a port of"
+        " its own"
+        for number, (other, begin, end) in enumerate(spans)
+        for name, first, last in spans[number + 1 :]
+        if first <= end and begin <= last
+    ]
+
+
 def programs(components: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Return which programs listen on the ports of ours, by provider; none where a host has none yet."""
     listed = [component for component in components if "programs" in component]
@@ -324,6 +337,7 @@ def figures(
         "__slipway_disk_parts": disk_parts(host),
         "__slipway_ports": ports(host, plan),
         "__slipway_port_ranges": port_ranges(host, plan),
+        "__slipway_port_clashes": port_clashes(ports(host, plan), port_ranges(host, plan)),
         "__slipway_workers": roles.most_workers(
             sites,
             int(host.settings["php_fpm_wordpress_memory_mb"]),

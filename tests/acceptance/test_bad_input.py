@@ -178,6 +178,7 @@ CASES = (
     ),
     Case("too little memory", _set(mariadb_memory_mb=9_999_999), ("mariadb_memory_mb", "1000", "MiB", "the host has")),
     Case("too few connections", _set(mariadb_user_connections=1), ("mariadb_user_connections: 1 ", "workers of PHP")),
+    Case("one port for two", _set(ftp_port=443), ("ftp_port: 443 ", "nginx_tls_https_port")),
     Case("too little disk", _set(slipway_disk_min_mb=999_999_999), ("slipway_disk_min_mb", "999999999", "MiB")),
     Case(
         "wrong checksum",

@@ -176,6 +176,22 @@ def test_ports_are_those_that_are_set() -> None:
     assert figures(host(members={"static": ["vm1"]}))["__slipway_ports"] == []
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, []),
+        ({"ftp_port": 443}, ["ftp_port: 443", "nginx_tls_https_port"]),
+        ({"nginx_tls_https_port": 80}, ["nginx_tls_http_port: 80", "nginx_tls_https_port"]),
+        ({"nginx_tls_http_port": 21120}, ["ftp_passive_ports: 21100 to 21149", "nginx_tls_http_port"]),
+    ],
+    ids=["none", "two ports", "of one server", "in a range"],
+)
+def test_no_two_are_the_same(given: dict[str, Any], named: list[str]) -> None:
+    clashes = figures(host(**given))["__slipway_port_clashes"]
+    assert len(clashes) == (1 if named else 0)
+    assert [word for word in named if word not in clashes[0]] == []
+
+
 def opened(one: plan.Host) -> dict[str, tuple[Any, list[str]]]:
     """Return the ports that the firewall of a host leaves open, by what sets them, and for whom."""
     return {
