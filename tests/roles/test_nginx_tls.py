@@ -188,6 +188,17 @@ def test_a_broken_file_fails_the_run_and_the_server_goes_on(
         assert client.get("/").status == 200
 
 
+def test_check_mode_shows_what_is_written_anew_over_what_was_broken(
+    machine: Machine, client: Client, converge: Callable[..., str]
+) -> None:
+    file = "/etc/slipway/nginx/sites/docs.conf"
+    machine.run(f"echo 'nonsense on;' >>{file}")
+    assert "-nonsense on;" in converge("--check", "--diff")
+    assert client.get("/").status == 200
+    converge()
+    assert "nonsense" not in machine.run(f"cat {file}")
+
+
 def test_a_file_that_others_can_change_fails_the_run(
     machine: Machine, own: Callable[[str], None], converge: Callable[..., str]
 ) -> None:
