@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import ansible_mitogen.planner
 import ansible_mitogen.strategy
 from ansible.plugins.loader import strategy_loader
 from ansible.utils.display import Display
@@ -23,6 +24,16 @@ author: the Slipway authors
 
 _LINEAR = strategy_loader.get("linear", class_only=True)
 
+
+def load_collection(invocation: Any) -> None:
+    """Have Mitogen import from the collection of a module.
+
+    It would read all that are installed, and warn of one inside Ansible that nobody can do anything about.
+    """
+    invocation._extra_sys_paths.add(invocation.module_path.partition("/plugins/modules/")[0])
+
+
+ansible_mitogen.planner._load_collections = load_collection
 
 if any(character.isspace() for character in sys.executable):
     Display().display(f"Without Mitogen, and slower: there is a blank in the path {sys.executable}")
