@@ -3,25 +3,27 @@
 
     acme CONFIG [--missing] [--timer] [--check]
 
-CONFIG is a JSON object: ``directory`` (the server's), ``email``, ``ca_file`` (of the server's own certificate, or empty),
-``hook`` and ``challenges`` (uacme's hook and the folder it writes to), ``account`` (the folder of uacme), ``state`` (the
-folder of ours), ``folder`` (of ``<name>.key`` and ``<name>.crt``), ``reload`` (commands, each a list of words) and
-``certificates``, each with ``name``, ``names`` and ``common_name``.
+CONFIG is a JSON object: ``directory`` (the server's), ``email``, ``ca_file`` (with the authority of the server's own
+certificate, or empty), ``hook`` and ``challenges`` (uacme's hook, and the folder it writes to), ``account`` (uacme's
+folder), ``state`` (ours), ``folder`` (of ``<name>.key`` and ``<name>.crt``), ``hooks`` (a folder of programs that have
+servers read their certificates) and ``certificates``, each with ``name`` and ``names``.
 
-A certificate is renewed when the server asks for it (RFC 9773, by uacme 1.7.6 and later), or when a third of its life is
-left, of a life of less than ten days half. Keys are never made or changed here. What is in place stays until the new
+A certificate is renewed when the server asks for it (RFC 9773, by uacme 1.7.6 and later), or when a third of its life
+is left, of a life of less than ten days half. Keys are never made or changed here. What is in place stays until the new
 certificate is there as a whole, and is of its key and its names.
 
-``--missing`` orders only what isn't in place by ACME, ``--timer`` does nothing within eleven hours after the last
-attempt, ``--check`` prints what would be ordered as far as can be told without asking the server. Each order is printed.
-The exit status is 1 if one failed; the others are ordered all the same. ``status.json`` in the folder of ours tells of
-each certificate when it ends, and why the last attempt failed.
+``--missing`` orders only what isn't in place by this server; of the others it tells why they couldn't be renewed.
+``--timer`` orders nothing within eleven hours after the last attempt. ``--check`` prints what would be ordered, as far
+as that can be told without asking the server. Each order is printed. The exit status is 1 if one failed or servers
+couldn't be made to read what is in place; everything else is done all the same. ``status.json`` in the folder of ours
+tells of each certificate when it ends, and why the last attempt failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -36,7 +38,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 # Between two attempts of the timer: twice a day, as authorities ask for.
 PAUSE = timedelta(hours=11)
@@ -121,13 +122,12 @@ def fits(certificate: x509.Certificate | None, key: ec.EllipticCurvePrivateKey, 
     )
 
 
-def request(key: ec.EllipticCurvePrivateKey, wanted: dict[str, Any]) -> bytes:
-    """Return a signing request for a certificate, as PEM."""
+def request(key: ec.EllipticCurvePrivateKey, names: list[str]) -> bytes:
+    """Return a signing request for a certificate, as PEM. Its subject is empty: the names alone count."""
     return (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted["common_name"])]))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in wanted["names"]]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)
     )
@@ -203,7 +203,7 @@ def order(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) 
     key = private_key(where.key)
     ordered = certificate_of(where.ordered)
     forced = told.get("directory") != config["directory"] or not fits(ordered, key, wanted["names"])
-    write(where.request, request(key, wanted), 0o600)
+    write(where.request, request(key, wanted["names"]), 0o600)
     options = ["--hook", config["hook"]]
     if forced:
         options += ["--force"]
@@ -223,16 +223,37 @@ def order(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) 
     return True
 
 
-def reload(config: dict[str, Any]) -> None:
-    """Have the servers read their certificates; raises OrderError."""
-    for words in config["reload"]:
-        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+def served(config: dict[str, Any]) -> str:
+    """Return what stands for the certificates that are in place."""
+    digest = hashlib.sha256()
+    for wanted in config["certificates"]:
+        path = paths(config, wanted["name"]).served
+        content = path.read_bytes() if path.exists() else b""
+        digest.update(f"{path} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def call_hooks(folder: Path) -> list[str]:
+    """Have the servers read their certificates; return what went wrong, a line for each."""
+    faults = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or not os.access(path, os.X_OK):
+            continue
+        try:
+            done = subprocess.run(
+                [str(path)], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            faults.append(f"{path}: {error}")
+            continue
         if done.returncode:
-            raise OrderError(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}")
+            said = " ".join((done.stderr or done.stdout).split())
+            faults.append(f"{path}: {said or f'exit status {done.returncode}'}")
+    return faults
 
 
-def all_of(config: dict[str, Any], status: dict[str, Any], *, missing: bool) -> bool:
-    """Order what is due, or what is missing alone; keep the status; return whether all went well."""
+def order_all(config: dict[str, Any], status: dict[str, Any], *, missing: bool) -> None:
+    """Order what is due, or what is missing alone, and note in ``status`` how it went."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     certificates = status.setdefault("certificates", {})
     for name in set(certificates) - {wanted["name"] for wanted in config["certificates"]}:
@@ -240,57 +261,59 @@ def all_of(config: dict[str, Any], status: dict[str, Any], *, missing: bool) -> 
     for wanted in config["certificates"]:
         told = certificates.setdefault(wanted["name"], {})
         try:
-            if missing and not is_missing(config, wanted, told):
-                continue
-            if not has_account(config, status):
-                make_account(config, status)
-            if order(config, wanted, told):
-                # Kept until the servers have read it: before that it is of no use.
-                status["unread"] = True
-                print(f"ordered {wanted['name']}")
-            told.pop("error", None)
+            if not missing or is_missing(config, wanted, told):
+                if not has_account(config, status):
+                    make_account(config, status)
+                if order(config, wanted, told):
+                    print(f"ordered {wanted['name']}")
+                told.pop("error", None)
         except OrderError as error:
             told["error"] = {"text": str(error), "at": now}
-            print(f"failed {wanted['name']}: {error}")
-        served = certificate_of(paths(config, wanted["name"]).served)
-        told["not_after"] = life(served)[1].isoformat() if served else ""
-    if status.get("unread"):
-        try:
-            reload(config)
-            del status["unread"]
-        except OrderError as error:
-            print(f"failed to have the servers read the certificates: {error}")
-    return "unread" not in status and not any("error" in told for told in certificates.values())
+        if failed := told.get("error"):
+            print(f"failed to order the certificate of {wanted['name']} at {failed['at']}: {failed['text']}")
+        there = certificate_of(paths(config, wanted["name"]).served)
+        told["not_after"] = life(there)[1].isoformat() if there else ""
 
 
 def main() -> int:
     """Return the exit status."""
     parser = argparse.ArgumentParser(description="Order and renew certificates by ACME.")
     parser.add_argument("config", type=Path)
-    parser.add_argument("--missing", action="store_true", help="order only what is not in place by ACME")
-    parser.add_argument("--timer", action="store_true", help="do nothing soon after the last attempt")
+    parser.add_argument("--missing", action="store_true", help="order only what is not in place by this server")
+    parser.add_argument("--timer", action="store_true", help="order nothing soon after the last attempt")
     parser.add_argument("--check", action="store_true", help="print what would be ordered, and order nothing")
     given = parser.parse_args()
     config = json.loads(given.config.read_text(encoding="utf-8"))
     state = Path(config["state"])
     file = state / "status.json"
+    # The web server reads what the hook writes.
+    os.umask(0o022)
     if given.check:
         status = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for wanted in config["certificates"]:
             if is_missing(config, wanted, status.get("certificates", {}).get(wanted["name"], {})):
                 print(f"ordered {wanted['name']}")
         return 0
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (state / "lock").open("w") as lock:
         # A run and the timer may meet.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if given.timer and file.exists() and time.time() - file.stat().st_mtime < PAUSE.total_seconds():
-            return 0
         status = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         try:
-            return 0 if all_of(config, status, missing=given.missing) else 1
+            if not given.timer or time.time() - status.get("tried", 0) >= PAUSE.total_seconds():
+                order_all(config, status, missing=given.missing)
+                if not given.missing:
+                    status["tried"] = int(time.time())
+            faults = []
+            # By what they read, and not by what was done now: an attempt may be cut between the two.
+            if status.get("read") != (now := served(config)):
+                faults = call_hooks(Path(config["hooks"]))
+                for fault in faults:
+                    print(f"failed to have certificates read: {fault}")
+                if not faults:
+                    status["read"] = now
         finally:
             write(file, json.dumps(status, indent=2, sort_keys=True).encode() + b"\n", 0o644)
+    return 1 if faults or any("error" in told for told in status.get("certificates", {}).values()) else 0
 
 
 if __name__ == "__main__":
