@@ -262,7 +262,8 @@ def order_all(config: dict[str, Any], status: dict[str, Any], *, missing: bool) 
         told = certificates.setdefault(wanted["name"], {})
         try:
             if not missing or is_missing(config, wanted, told):
-                if not has_account(config, status):
+                # After an error the server may know nothing of it any more.
+                if "error" in told or not has_account(config, status):
                     make_account(config, status)
                 if order(config, wanted, told):
                     print(f"ordered {wanted['name']}")
