@@ -252,6 +252,11 @@ def call_hooks(folder: Path) -> list[str]:
     return faults
 
 
+def failure(wanted: dict[str, Any], told: dict[str, Any]) -> str:
+    """Return what is printed of a certificate that couldn't be ordered."""
+    return f"failed to order the certificate of {wanted['name']} at {told['error']['at']}: {told['error']['text']}"
+
+
 def order_all(config: dict[str, Any], status: dict[str, Any], *, missing: bool) -> None:
     """Order what is due, or what is missing alone, and note in ``status`` how it went."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -270,8 +275,8 @@ def order_all(config: dict[str, Any], status: dict[str, Any], *, missing: bool) 
                 told.pop("error", None)
         except OrderError as error:
             told["error"] = {"text": str(error), "at": now}
-        if failed := told.get("error"):
-            print(f"failed to order the certificate of {wanted['name']} at {failed['at']}: {failed['text']}")
+        if "error" in told:
+            print(failure(wanted, told))
         there = certificate_of(paths(config, wanted["name"]).served)
         told["not_after"] = life(there)[1].isoformat() if there else ""
 
@@ -292,7 +297,11 @@ def main() -> int:
     if given.check:
         status = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for wanted in config["certificates"]:
-            if is_missing(config, wanted, status.get("certificates", {}).get(wanted["name"], {})):
+            told = status.get("certificates", {}).get(wanted["name"], {})
+            # What failed the last time is tried again, and nobody knows how that ends.
+            if "error" in told:
+                print(failure(wanted, told))
+            elif is_missing(config, wanted, told):
                 print(f"ordered {wanted['name']}")
         return 0
     with (state / "lock").open("w") as lock:
