@@ -181,7 +181,8 @@ def has_account(config: dict[str, Any], status: dict[str, Any]) -> bool:
 def make_account(config: dict[str, Any], status: dict[str, Any]) -> None:
     """Have the server know the account. It gives the same one to the same key."""
     code, said = call(config, "new", config["email"])
-    if code not in (ISSUED, GOOD):
+    # That the server knows the key already is a failure to uacme.
+    if code not in (ISSUED, GOOD) and "already exists" not in said:
         raise OrderError(f"no account: {said}")
     status["account"] = {key: config[key] for key in ("directory", "email")}
 
