@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from tests.acceptance import acme as server
 from tests.acceptance.machine import Machine
-from tests.acceptance.waiting import wait_until
 
 FOLDER = "/etc/slipway/tls"
 FILES = f"{FOLDER}/docs"
@@ -62,81 +62,41 @@ def test_the_authority_s_key_stays_with_the_controller(machine: Machine) -> None
 PUBLIC = ["public.example.test", "www.public.example.test"]
 PROGRAM = "/usr/local/libexec/slipway/acme"
 CONFIG = "/etc/slipway/acme/config.json"
-WORK = "/run/acme-test"
+WORK = server.FOLDER
 HOOKS = "/etc/slipway/certificate-hooks"
 STATUS = "/var/lib/slipway/acme/status.json"
-# What Debian's own server for tests is told; names are looked up at its companion, which finds all of them here.
-PEBBLE = {
-    "listenAddress": "127.0.0.1:14000",
-    "managementListenAddress": "127.0.0.1:15000",
-    "certificate": f"{WORK}/server.pem",
-    "privateKey": f"{WORK}/server.key",
-    "httpPort": 5002,
-    "tlsPort": 5001,
-    "ocspResponderURL": "",
-    "externalAccountBindingRequired": False,
-}
-START = {
-    "names": "pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''",
-    "web": "python3 -m http.server 5002 --bind 127.0.0.1 --directory /var/lib/slipway/acme/challenges",
-    # It refuses one nonce in three, which clients have to bear (RFC 8555, 6.5).
-    "server": f"env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=30 pebble -config {WORK}/pebble.json -dnsserver "
-    "127.0.0.1:8053",
-}
+# What meets the challenges, where nginx would.
+WEB = "python3 -m http.server 5002 --bind 127.0.0.1 --directory /var/lib/slipway/acme/challenges"
 Acme = Callable[..., tuple[int, str]]
-
-
-def start(machine: Machine, name: str) -> None:
-    output = f">{WORK}/{name}.log 2>&1 </dev/null"
-    machine.run(f"(setsid nohup {START[name]} {output} & echo $! >{WORK}/{name}.pid)")
-
-
-def stop(machine: Machine, name: str) -> None:
-    machine.run(f"kill $(cat {WORK}/{name}.pid) && rm {WORK}/{name}.pid")
-
-
-def listens(machine: Machine) -> bool:
-    return bool(machine.host.run("curl --silent --insecure --fail https://127.0.0.1:14000/dir").rc == 0)
 
 
 @pytest.fixture(scope="module")
 def acme(machine: Machine) -> Iterator[Acme]:
     """Start a server, and return how the host's program is called with it; what it had served is put back."""
-    if machine.host.run("apt-get install --yes --no-install-recommends pebble curl").rc != 0:
+    if not server.install(machine):
         pytest.skip("pebble, the ACME server for tests, is not in this system's archive")
-    # As if nothing had failed before.
-    machine.run(f"rm -f {STATUS}")
-    machine.run(f"mkdir -p {WORK} && cp -a {FOLDER}/public.crt {WORK}/before.crt")
-    machine.run(
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=acme"
-        f" -addext subjectAltName=IP:127.0.0.1 -keyout {WORK}/server.key -out {WORK}/server.pem"
-    )
-    machine.feed(f"cat >{WORK}/pebble.json", json.dumps({"pebble": PEBBLE}))
-    config = json.loads(machine.run(f"cat {CONFIG}")) | {"ca_file": f"{WORK}/server.pem"}
-    lines = [
-        "#!/bin/sh",
-        f"sha256sum {FOLDER}/public.crt >>{WORK}/read",
-        f"[ ! -e {WORK}/broken ] && exit",
-        "echo broken",
-        "exit 1",
-    ]
-    machine.feed(f"cat >{HOOKS}/test", "\n".join([*lines, ""]))
-    machine.run(f"chmod 755 {HOOKS}/test")
+    with server.serving(machine, 5002, WEB):
+        # As if nothing had failed before.
+        machine.run(f"rm -f {STATUS}; cp -a {FOLDER}/public.crt {WORK}/before.crt")
+        config = json.loads(machine.run(f"cat {CONFIG}")) | {"ca_file": server.CA}
+        lines = [
+            "#!/bin/sh",
+            f"sha256sum {FOLDER}/public.crt >>{WORK}/read",
+            f"[ ! -e {WORK}/broken ] && exit",
+            "echo broken",
+            "exit 1",
+        ]
+        machine.feed(f"cat >{HOOKS}/test", "\n".join([*lines, ""]))
+        machine.run(f"chmod 755 {HOOKS}/test")
 
-    def call(*options: str, **other: Any) -> tuple[int, str]:
-        machine.feed(f"cat >{WORK}/config.json", json.dumps(config | other))
-        done = machine.host.run(f"{PROGRAM} {WORK}/config.json {' '.join(options)}")
-        assert not done.stderr
-        return done.rc, done.stdout.strip()
+        def call(*options: str, **other: Any) -> tuple[int, str]:
+            machine.feed(f"cat >{WORK}/config.json", json.dumps(config | other))
+            done = machine.host.run(f"{PROGRAM} {WORK}/config.json {' '.join(options)}")
+            assert not done.stderr
+            return done.rc, done.stdout.strip()
 
-    try:
-        for name in START:
-            start(machine, name)
-        wait_until("the ACME server answers", lambda: listens(machine), 30)
         yield call
-    finally:
-        machine.run(f"for file in {WORK}/*.pid; do kill $(cat $file) || true; done")
-        machine.run(f"cp -a {WORK}/before.crt {FOLDER}/public.crt; rm -rf {WORK} {HOOKS}/test {STATUS}")
+        machine.run(f"cp -a {WORK}/before.crt {FOLDER}/public.crt; rm -f {HOOKS}/test {STATUS}")
 
 
 def status(machine: Machine) -> dict[str, Any]:
@@ -199,15 +159,14 @@ def test_a_reader_that_failed_is_asked_again(machine: Machine, acme: Acme) -> No
 
 def test_while_the_server_is_away_the_site_keeps_its_certificate_and_it_is_said(machine: Machine, acme: Acme) -> None:
     before = certificate(machine, "public")
-    stop(machine, "server")
+    server.stop_server(machine)
     wanted = [{"name": "public", "names": [*PUBLIC, "more.example.test"]}]
     code, out = acme("--missing", certificates=wanted)
     assert code == 1
     assert "failed to order the certificate of public" in out
     assert certificate(machine, "public") == before
     assert "error" in status(machine)["certificates"]["public"]
-    start(machine, "server")
-    wait_until("the ACME server answers", lambda: listens(machine), 30)
+    server.start_server(machine)
     # It knows no account any more, as a restored one may.
     assert acme("--missing", certificates=wanted) == (0, "ordered public")
     assert "error" not in status(machine)["certificates"]["public"]
