@@ -31,12 +31,15 @@ options:
     type: int
     required: true
   sites:
-    description: The sites, each with its C(name), and its C(names), the first of which is asked for.
+    description:
+      - The sites, each with its C(name), and its C(names), the first of which is asked for.
+      - C(local) tells whether the authority below must have signed, which is so by default. Of other certificates it is
+        noted if this machine doesn't know who issued them.
     type: list
     elements: dict
     required: true
   ca:
-    description: Certificate of the authority that must have signed, as PEM.
+    description: Certificate of the local authority, as PEM.
     type: str
     required: true
 author: the Slipway authors
@@ -85,7 +88,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         )
         host = str((task_vars or {})["inventory_hostname"])
         address, own, port = str(given["address"]), str(given["own_address"]), int(given["port"])
-        sites = [{"name": str(site["name"]), "names": [str(name) for name in site["names"]]} for site in given["sites"]]
+        sites = [
+            {
+                "name": str(site["name"]),
+                "names": [str(name) for name in site["names"]],
+                "local": bool(site.get("local", True)),
+            }
+            for site in given["sites"]
+        ]
         seen = ask_all((address, port), sites, "/", str(given["ca"]), [200], _TIMEOUT, _REACH)
         notes, where = [], address
         if not seen["reached"]:
@@ -103,6 +113,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         wrong = problem(host, seen["sites"], where, port)
         if wrong:
             return {**result, "failed": True, "msg": wrong}
+        notes += [
+            f"{host}: {where} doesn't know who issued the certificate of {', '.join(untrusted)}"
+            for untrusted in [[site["name"] for site in seen["sites"] if not site["trusted"]]]
+            if untrusted
+        ]
         certificates = [{**one, "host": host} for one in summary_certificates(seen["sites"])]
         # As set_fact does.
         self.register_host_variables({}, VariableLayer.CACHEABLE_FACT)

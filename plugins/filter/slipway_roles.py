@@ -43,10 +43,10 @@ def _folder(site: Site) -> str:
 
 def certificates(sites: list[Site]) -> list[dict[str, Any]]:
     """Return a certificate for each site, and one for FTP, where a client may use any site's name."""
-    result = [{"name": site["name"], "names": site["names"]} for site in sites]
+    result = [{"name": site["name"], "names": site["names"], **site["certificate"]} for site in sites]
     names = [name for site in _wordpress(sites) for name in site["names"]]
     # Its server reads it as root; nginx, which serves no such name, doesn't.
-    return result + ([{"name": "ftp", "names": names, "key_gid": 0}] if names else [])
+    return result + ([{"name": "ftp", "names": names, "key_gid": 0, "issuer": "local"}] if names else [])
 
 
 def provider_host(host: str, providers: list[str]) -> str:
@@ -155,6 +155,8 @@ def web_sites(
             "names": site["names"],
             "certificate": name,
             "directives": site.get("nginx", []),
+            "acme": site["certificate"]["issuer"] == "acme",
+            "hsts": site["certificate"]["issuer"] != "local",
         }
         if site["type"] == "wordpress":
             root = f"{_folder(site)}/public"

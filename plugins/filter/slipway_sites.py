@@ -32,6 +32,7 @@ _COMMON: dict[str, Any] = {
     "aliases": [str],
     "uid": int,
     "nginx": [str],
+    "certificate": {"issuer": str, "file": str, "key_file": str},
 }
 _KEYS: dict[str, dict[str, Any]] = {
     "wordpress": {
@@ -69,6 +70,7 @@ _SECRET_KEYS = {"password", "database_password", "cache_password", "ftp_password
 # What a source may say beside its kind.
 _SOURCE_OPTIONS = {"folder": [], "archive": ["checksum"], "git": ["version", "key_file", "host_key"]}
 _SERVERS = ["nginx", "http-server"]
+_ISSUERS = ["local", "acme", "provided"]
 # Those of WordPress itself: a plugin's role is there once somebody has activated the plugin, which no run does.
 _ROLES = ["administrator", "editor", "author", "contributor", "subscriber"]
 _PASSWORD_LENGTH = 12
@@ -398,12 +400,30 @@ def _common_mistakes(site: Site) -> Iterator[Mistake]:
     for number, line in enumerate(site.get("nginx", [])):
         if line is not None and (fault := nginx_fault(line)):
             yield f"nginx[{number}]", f"{_shown(line)} is not allowed; {fault}"
+    yield from _certificate_mistakes(site.get("certificate", {}))
     if not _UID_FIRST <= site.get("uid", _UID_FIRST) < _UID_FIRST + _UID_COUNT:
         yield (
             "uid",
             f"{site['uid']} is not allowed; {_UID_FIRST} to {_UID_FIRST + _UID_COUNT - 1}, or none to have one worked"
             " out",
         )
+
+
+def _certificate_mistakes(given: dict[str, str]) -> Iterator[Mistake]:
+    issuer = given.get("issuer", "provided" if {"file", "key_file"} & set(given) else "")
+    if issuer and issuer not in _ISSUERS:
+        yield "certificate.issuer", f"{issuer!r} is not allowed; one of: {', '.join(_ISSUERS)}"
+    for key in ("file", "key_file"):
+        if issuer in _ISSUERS and issuer != "provided" and key in given:
+            yield f"certificate.{key}", f"not allowed beside the issuer '{issuer}'; it is for 'provided'"
+        elif issuer == "provided" and key not in given:
+            yield f"certificate.{key}", "missing; give the path of a PEM file on the controller"
+        # What a relative one starts from would depend on where the run was started.
+        elif key in given and not re.match(r"/|~", given[key]):
+            yield (
+                f"certificate.{key}",
+                f'{given[key]!r} is not allowed; give an absolute path, such as "{{{{ inventory_dir }}}}/../blog.pem"',
+            )
 
 
 def nginx_fault(line: str) -> str:
@@ -592,8 +612,16 @@ def secret_paths(names: list[str], folder: str, check: bool = False) -> list[str
     return ["/dev/null" if check and not path.exists() else str(path) for path in paths]
 
 
-def complete_sites(sites: list[Site], made: dict[str, str], https_port: int = 443) -> list[Site]:
-    """Return the sites with every key; ``made`` holds the secrets nobody gave, by name."""
+def _certificate(site: Site, issuer: str) -> dict[str, str]:
+    given = site.get("certificate", {})
+    return {"issuer": "provided" if "file" in given else issuer, **given}
+
+
+def complete_sites(sites: list[Site], made: dict[str, str], https_port: int = 443, issuer: str = "local") -> list[Site]:
+    """Return the sites with every key; ``made`` holds the secrets nobody gave, by name.
+
+    ``issuer`` issues the certificates of sites that don't name one.
+    """
     port = "" if https_port == 443 else f":{https_port}"  # noqa: PLR2004 - the port of HTTPS
     result: list[Site] = []
     for site in sites:
@@ -603,6 +631,7 @@ def complete_sites(sites: list[Site], made: dict[str, str], https_port: int = 44
             "aliases": [],
             "uid": default_uid(site["name"]),
             **site,
+            "certificate": _certificate(site, issuer),
             "names": names,
             "url": f"https://{site['domain']}{port}",
         }

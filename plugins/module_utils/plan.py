@@ -82,7 +82,10 @@ class Host:
 
 def sites_of(sites: list[dict[str, Any]], made: Mapping[str, str], host: Host) -> list[dict[str, Any]]:
     """Return the sites with every key; ``made`` holds the secrets nobody gave, by name."""
-    return complete_sites(sites, dict(made), int(host.settings["nginx_tls_https_port"]))
+    settings = host.settings
+    return complete_sites(
+        sites, dict(made), int(settings["nginx_tls_https_port"]), str(settings["tls_certificate_issuer"])
+    )
 
 
 def told(host: Host, sites: list[dict[str, Any]]) -> Told:
@@ -344,7 +347,10 @@ def figures(
             int(host.settings["php_fpm_wordpress_worker_mb"]),
         ),
         # The sites without their passwords.
-        "__slipway_names": [{"name": site["name"], "names": site["names"]} for site in sites],
+        "__slipway_names": [
+            {"name": site["name"], "names": site["names"], "local": site["certificate"]["issuer"] == "local"}
+            for site in sites
+        ],
         "__slipway_summary_sites": [
             {**site, "host": host.name}
             for site in roles.summary_sites(sites, host.address, int(host.settings["nginx_tls_https_port"]))

@@ -34,7 +34,10 @@ options:
     type: path
     required: true
   certificates:
-    description: The wanted ones, each with C(name), C(names) and, where it isn't C(key_gid), C(key_gid).
+    description:
+      - The wanted ones, each with C(name), C(names) and, where it isn't C(key_gid), C(key_gid).
+      - One whose C(issuer) is C(acme) is due in addition only until another than the authority issued one of its key.
+        Until that ends its names, its use and its issuer are for the ACME client to see to.
     type: list
     elements: dict
     required: true
@@ -97,19 +100,20 @@ def _end(certificate: x509.Certificate) -> datetime:
     return certificate.not_valid_after.replace(tzinfo=UTC)
 
 
+def _public(key: Any) -> bytes:
+    form: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return form
+
+
 def fits(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, names: list[str], common_name: str) -> bool:
     """Tell whether a certificate is of this key, for these names, and one of a server's."""
-    own, public = (
-        one.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        for one in (certificate.public_key(), key.public_key())
-    )
     extensions = certificate.extensions
     alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
     extended = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     subject = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return (
-        own == public
+        _public(certificate.public_key()) == _public(key.public_key())
         and sorted(alternative.get_values_for_type(x509.DNSName)) == sorted(names)
         and len(alternative) == len(names)
         and subject == [common_name]
@@ -141,10 +145,13 @@ def is_due(folder: Path, wanted: dict[str, Any], authority: x509.Certificate, re
             return True
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            return True
+        if wanted.get("issuer") == "acme" and not signed_by(certificate, authority):
+            own = _public(certificate.public_key()) == _public(key.public_key())
+            return not own or _end(certificate) <= datetime.now(UTC)
         return (
-            not isinstance(key, ec.EllipticCurvePrivateKey)
-            or not isinstance(key.curve, ec.SECP256R1)
-            or _end(certificate) - datetime.now(UTC) < remaining
+            _end(certificate) - datetime.now(UTC) < remaining
             or not signed_by(certificate, authority)
             or not fits(certificate, key, wanted["names"], wanted["common_name"])
         )

@@ -49,6 +49,12 @@ options:
         type: list
         elements: str
         required: true
+      local:
+        description: >-
+          Whether the authority must have signed. Where not, it may have been anybody, and the answer has C(trusted),
+          whether the system knows who.
+        type: bool
+        default: true
   path:
     description: What to ask for.
     type: str
@@ -100,14 +106,54 @@ sites:
 _PAUSE = 0.5  # seconds between two tries of a site
 _TRY = 10.0  # seconds that one try may wait for the server's next word
 _LIMIT = 1 << 20  # bytes read of a page
+# What OpenSSL says of a chain whose end it doesn't know: X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and the three after.
+_UNKNOWN_ISSUER = range(18, 22)
 _AT_ONCE = 32  # sites that are asked at the same time
 
 
 def ask(
-    address: str, port: int, domain: str, path: str, ca_file: str | None, ca: str | None = None, wait: float = _TRY
+    address: str,
+    port: int,
+    domain: str,
+    path: str,
+    ca: str | None = None,
+    wait: float = _TRY,
+    *,
+    local: bool = True,
 ) -> dict[str, Any]:
-    """Return one answer; raises OSError (TLS and name errors included) or HTTPException without one."""
-    context = ssl.create_default_context(cafile=ca_file, cadata=ca)
+    """Return one answer; raises OSError (TLS and name errors included) or HTTPException without one.
+
+    The authority given must have signed. A certificate that isn't ``local`` may be of any: it is told whether that is
+    ``trusted`` here.
+    """
+    context = ssl.create_default_context(cadata=ca)
+    if not local:
+        # Beside the authorities of this system, not in their place.
+        context.load_default_certs()
+    try:
+        return {**_answer(address, port, domain, path, context, wait), "trusted": True}
+    except ssl.SSLCertVerificationError as error:
+        if local or error.verify_code not in _UNKNOWN_ISSUER:
+            raise
+    # Who issued it is unknown here, which browsers may see otherwise; its names and its time count all the same.
+    context.load_verify_locations(cadata=_certificate(address, port, domain, wait))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return {**_answer(address, port, domain, path, context, wait), "trusted": False}
+
+
+def _certificate(address: str, port: int, domain: str, wait: float) -> bytes:
+    """Return the certificate of a site as DER, whoever issued it."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((address, port), timeout=wait) as plain,
+        context.wrap_socket(plain, server_hostname=domain) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def _answer(address: str, port: int, domain: str, path: str, context: ssl.SSLContext, wait: float) -> dict[str, Any]:
     with (
         socket.create_connection((address, port), timeout=wait) as plain,
         context.wrap_socket(plain, server_hostname=domain) as secure,
@@ -169,7 +215,7 @@ def ask_all(
                 return
             try:
                 wait = max(0.1, min(_TRY, left()))
-                answer = ask(*where, sites[index]["names"][0], path, None, ca, wait)
+                answer = ask(*where, sites[index]["names"][0], path, ca, wait, local=sites[index]["local"])
                 reached.set()
                 problem = "" if answer["status"] in status else f"answered {answer['status']}, wanted: {status}"
                 found[index] = {**answer, "problem": ""} if not problem else {"problem": problem}
@@ -199,7 +245,11 @@ def ask_all(
 
 def main() -> None:
     """Run the module."""
-    site = {"name": {"type": "str", "required": True}, "names": {"type": "list", "elements": "str", "required": True}}
+    site = {
+        "name": {"type": "str", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "local": {"type": "bool", "default": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},

@@ -137,6 +137,7 @@ def test_an_unknown_name_is_refused_in_the_handshake(site: Site, name: str | Non
     assert "UNRECOGNIZED_NAME" in got.refusal, got
 
 
+@pytest.mark.lab
 def test_the_certificate_is_verified(site: Site, summary: Summary) -> None:
     """By the CA of the summary, for the right name; a client that trusts the world's CAs refuses it."""
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -145,8 +146,8 @@ def test_the_certificate_is_verified(site: Site, summary: Summary) -> None:
 
 
 def test_the_certificate_lasts_neither_too_long_nor_too_short(client: Client) -> None:
-    """Renewed before a third of its life is left; Mozilla allows 366 days."""
+    """Renewed when a third of its life is left, in a day or so; Mozilla allows 366 days."""
     seen = client.certificate()
     life = seen.ends - seen.begins
     assert life <= CERTIFICATE_DAYS * 86400
-    assert seen.ends - datetime.datetime.now(datetime.UTC).timestamp() >= life / 3
+    assert seen.ends - datetime.datetime.now(datetime.UTC).timestamp() >= life / 4

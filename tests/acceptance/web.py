@@ -1,4 +1,4 @@
-"""A client that visits a site at the target's address, whatever the DNS says, and trusts the local CA alone."""
+"""A client that visits a site at the target's address, whatever the DNS says, and trusts the local CA."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ class Client:
         self.name = self.name or self.site.domain
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that verifies chain and host name against the CA."""
-        return ssl.create_default_context(cafile=str(self.ca))
+        """Return a context that verifies chain and host name, as a client does that trusts the local CA as well."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        context.load_default_certs()
+        return context
 
     def certificate(self) -> Certificate:
         """Return the server's certificate, which was verified."""

@@ -35,7 +35,10 @@ def signed(
     public: Any, subject: x509.Name, issuer: x509.Name, days: int, extensions: list[x509.ExtensionType], key: Any
 ) -> x509.Certificate:
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number(), now, now + timedelta(days))
+    ends = now + timedelta(days)
+    builder = x509.CertificateBuilder(
+        issuer, subject, public, x509.random_serial_number(), min(now, ends - timedelta(1)), ends
+    )
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, hashes.SHA256())
@@ -105,6 +108,33 @@ def test_one_that_is_as_it_should_be_is_not_due(tmp_path: Path) -> None:
 def test_one_that_is_not_is_due(tmp_path: Path, other: dict[str, Any]) -> None:
     make(tmp_path, **other)
     assert is_due(tmp_path, WANTED, authority(), MONTH)
+
+
+@pytest.mark.parametrize(
+    ("other", "due"),
+    [
+        ({"names": (NAMES[0],)}, False),
+        ({"days": 1, "subject": "x"}, False),
+        ({"days": -1}, True),
+        ({"key": rsa.generate_private_key(65537, 2048)}, True),
+    ],
+    ids=["names", "soon", "ended", "key"],
+)
+def test_what_an_acme_server_issued_is_left_to_its_client_while_it_serves(
+    tmp_path: Path, other: dict[str, Any], due: bool
+) -> None:
+    make(tmp_path, issuer="Another CA", signer=ec.generate_private_key(ec.SECP256R1()), **other)
+    assert is_due(tmp_path, WANTED | {"issuer": "acme"}, authority(), MONTH) == due
+    # Back with the authority, it is none of its own.
+    assert is_due(tmp_path, WANTED | {"issuer": "local"}, authority(), MONTH)
+
+
+def test_one_that_holds_the_place_of_an_acme_servers_is_as_any_other(tmp_path: Path) -> None:
+    wanted = WANTED | {"issuer": "acme"}
+    make(tmp_path)
+    assert not is_due(tmp_path, wanted, authority(), MONTH)
+    make(tmp_path, days=29)
+    assert is_due(tmp_path, wanted, authority(), MONTH)
 
 
 def test_one_of_the_authority_of_before_is_due(tmp_path: Path) -> None:

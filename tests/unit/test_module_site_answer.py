@@ -109,7 +109,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_it_brings_the_page_and_its_certificate(server: Server) -> None:
-    answer = ask("127.0.0.1", server.port, DOMAIN, "/", str(server.ca))
+    answer = ask("127.0.0.1", server.port, DOMAIN, "/", server.ca.read_text())
     assert answer["status"] == 200
     assert answer["title"] == "The captain's log"
     assert answer["not_after"] == server.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -120,17 +120,30 @@ def test_it_brings_the_page_and_its_certificate(server: Server) -> None:
 
 
 def test_it_tells_the_status_of_a_page_that_is_not_there(server: Server) -> None:
-    assert ask("127.0.0.1", server.port, DOMAIN, "/nowhere", str(server.ca))["status"] == 404
+    assert ask("127.0.0.1", server.port, DOMAIN, "/nowhere", server.ca.read_text())["status"] == 404
 
 
 def test_it_trusts_no_other_authority(server: Server) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        ask("127.0.0.1", server.port, DOMAIN, "/", str(server.other_ca))
+        ask("127.0.0.1", server.port, DOMAIN, "/", server.other_ca.read_text())
 
 
 def test_it_takes_no_certificate_of_another_name(server: Server) -> None:
-    with pytest.raises(ssl.SSLCertVerificationError):
-        ask("127.0.0.1", server.port, "other.example.test", "/", str(server.ca))
+    for local in (True, False):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ask("127.0.0.1", server.port, "other.example.test", "/", server.ca.read_text(), local=local)
+
+
+def test_of_a_certificate_of_others_it_is_told_whether_it_is_trusted_here(server: Server) -> None:
+    told = {
+        name: ask("127.0.0.1", server.port, DOMAIN, "/", ca.read_text(), local=False)
+        for name, ca in (("own", server.ca), ("other", server.other_ca))
+    }
+    assert {name: (one["status"], one["trusted"]) for name, one in told.items()} == {
+        "own": (200, True),
+        "other": (200, False),
+    }
+    assert told["own"]["fingerprint"] == told["other"]["fingerprint"]
 
 
 def test_no_server_is_an_error_of_the_system(server: Server) -> None:
@@ -139,11 +152,10 @@ def test_no_server_is_an_error_of_the_system(server: Server) -> None:
         ask("127.0.0.1", 1, DOMAIN, "/", None)
 
 
-def test_the_authority_can_be_handed_over_as_text(server: Server) -> None:
-    assert ask("127.0.0.1", server.port, DOMAIN, "/", None, server.ca.read_text())["status"] == 200
-
-
-SITES = [{"name": "blog", "names": [DOMAIN, f"www.{DOMAIN}"]}, {"name": "other", "names": ["other.example.test"]}]
+SITES = [
+    {"name": "blog", "names": [DOMAIN, f"www.{DOMAIN}"], "local": True},
+    {"name": "other", "names": ["other.example.test"], "local": True},
+]
 
 
 def test_all_sites_are_asked_and_each_tells_its_own(server: Server) -> None:
@@ -176,7 +188,7 @@ def deaf() -> Iterator[int]:
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_an_address_out_of_reach_costs_the_same_for_any_number_of_sites(deaf: int, count: int) -> None:
-    sites = [{"name": f"s{n}", "names": [f"s{n}.example.test"]} for n in range(count)]
+    sites = [{"name": f"s{n}", "names": [f"s{n}.example.test"], "local": True} for n in range(count)]
     began = time.monotonic()
     found = ask_all(("127.0.0.1", deaf), sites, "/", None, [200], timeout=30, reach=2)
     assert time.monotonic() - began < 6
