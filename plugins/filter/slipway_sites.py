@@ -214,12 +214,12 @@ def _below(path: str, key: object) -> str:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Zl", "Zp"}
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def _secret_fault(key: str, value: str) -> str:
     """Return what is wrong with a secret, without showing it; empty if nothing is."""
-    size = len(value.encode())
+    size = len(value.encode(errors="surrogatepass"))
     # Programs on the way cut such ends off or can't be given them: one side then has another password than the other.
     for place, end in (("end", value[-1:]), ("beginning", value[:1])):
         if end in {"\n", "\r"}:
@@ -227,7 +227,7 @@ def _secret_fault(key: str, value: str) -> str:
         if end.isspace():
             return f"a secret with a blank at its {place} is not allowed; store it without"
     if any(_is_control(character) for character in value):
-        return "a secret with a control character in it is not allowed; give one that can be typed"
+        return "a secret with a control character in it, or half of one, is not allowed; give one that can be typed"
     if len(value) < _PASSWORD_LENGTH:
         return (
             f"a password of {len(value)} characters is not allowed; give at least {_PASSWORD_LENGTH}, or none to have"

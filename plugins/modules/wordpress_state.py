@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +169,10 @@ msg:
 ATTEMPTS = 4
 PAUSE = 1  # seconds between two attempts
 NOT_STARTED = 126
+# As a shell tells it, and as Python does.
+KILLED = (128 + signal.SIGKILL, -signal.SIGKILL)
+# Seconds for one site. A site's own code may hold its program up for ever, and the others' with it.
+PATIENCE = 1800
 
 
 def wanted(site: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -221,6 +226,9 @@ def call(argv: list[str], chdir: str, said: str) -> dict[str, Any]:
             return answer
         if done.returncode != NOT_STARTED and (read or silence or output):
             break
+    if done.returncode in KILLED:
+        why = f"it was killed: it took longer than {PATIENCE} seconds, or more memory than it may have"
+        return {"error": why, "silent": True}
     return {"error": (silence or "no answer").splitlines()[-1], "silent": True}
 
 
@@ -253,7 +261,7 @@ def keep(given: dict[str, Any], *, check: bool) -> dict[str, dict[str, Any]]:
     current = is_current(given["program"], given["program_checksum"])
 
     def one(site: dict[str, Any]) -> dict[str, Any]:
-        argv = [_filled(word, site) for word in given["argv"]]
+        argv = [_filled(word, site).replace("{patience}", str(PATIENCE)) for word in given["argv"]]
         answer = call(argv, given["chdir"], json.dumps(wanted(site, given)))
         # Nothing could answer yet, or nothing that knows of all that is asked.
         blind = check and "error" in answer and ("silent" in answer or not current)

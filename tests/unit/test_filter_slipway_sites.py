@@ -268,6 +268,7 @@ BAD_SECRETS = {
     "a blank at the end": ("hunter2-hunter2 ", "blank at its end"),
     "a blank at the beginning": ("\thunter2-hunter2", "blank at its beginning"),
     "a line break within": ("hunter2\nhunter2", "control character"),
+    "half a character": ("hunter2\ud800hunter2", "control character"),
     "a zero byte within": ("hunter2\0hunter2", "control character"),
 }
 

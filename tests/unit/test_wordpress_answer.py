@@ -142,8 +142,9 @@ def test_check_mode_believes_no_older_program(tmp_path: Path) -> None:
         (f"cat >/dev/null; echo '{ERROR}'; exit 1", "blog: the wanted state has an unknown key: x"),
         ("echo first >&2; echo last >&2; exit 1", "blog: last"),
         ("exit 1", "blog: "),
+        ("cat >/dev/null; kill -9 $$", "blog: it was killed"),
     ],
-    ids=["an answer", "no answer", "nothing"],
+    ids=["an answer", "no answer", "nothing", "killed"],
 )
 def test_a_run_fails_and_says_why(tmp_path: Path, program: str, why: str) -> None:
     code, output = run(tmp_path, program=program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,13 +24,19 @@ STATE = ROLE / "files/wordpress_state.php"
 PERSON = {"name": "captain", "email": "captain@example.test", "password": "x" * 12}
 
 
-def said(folder: Path, version: str) -> str:
-    """Return what a check of a site with WordPress 7.1.3 says, when this version is wanted."""
+def said(folder: Path, version: str, pipes: tuple[str, ...] = ()) -> str:
+    """Return what a check of a site with WordPress 7.1.3 says, when this version is wanted.
+
+    ``pipes`` are files of the root in whose place the site put pipes that nobody writes to.
+    """
     root = folder / "public"
     (root / "wp-includes").mkdir(parents=True)
     (root / "wp-includes/version.php").write_text(f"<?php\n$wp_version = '{INSTALLED}';\n", encoding="utf-8")
     marker = {"version": INSTALLED, "checksum": f"sha256:{'0' * 64}"}
     (root / ".slipway-core.json").write_text(json.dumps(marker), encoding="utf-8")
+    for name in pipes:
+        (root / name).unlink(missing_ok=True)
+        os.mkfifo(root / name)
     play = {
         "hosts": "localhost",
         "gather_facts": False,
@@ -75,6 +82,12 @@ def said(folder: Path, version: str) -> str:
 
 def test_a_site_with_the_version_of_the_list_is_as_wanted(tmp_path: Path) -> None:
     assert "as wanted" in said(tmp_path, INSTALLED)
+
+
+def test_pipes_in_place_of_files_keep_nobody_waiting(tmp_path: Path) -> None:
+    text = said(tmp_path, INSTALLED, (".slipway-core.json", ".slipway-lock", "wp-includes/version.php"))
+    assert "as wanted" not in text
+    assert "blog: " in text
 
 
 def test_an_older_version_is_not_as_wanted(tmp_path: Path) -> None:

@@ -34,6 +34,17 @@ add_action('parse_request', static function ($wp): void {
     }
 });
 
+// Nor has anybody one who has written nothing: it would tell that there is such a user.
+add_filter('pre_handle_404', static function ($done, $query) {
+    if (!$query->is_author() || $query->have_posts() || is_user_logged_in()) {
+        return $done;
+    }
+    $query->set_404();
+    status_header(404);
+    nocache_headers();
+    return true;
+}, 10, 2);
+
 // By what answers, and not by the address, which may be written in many ways.
 add_filter('rest_request_before_callbacks', static function ($response, $handler) {
     $callback = $handler['callback'] ?? null;

@@ -232,8 +232,12 @@ final class State
     private function takeLock(): void
     {
         $path = $this->root . self::LOCK;
-        if ($this->check && !is_file($path)) {
-            return;
+        if (!self::isPlain($path)) {
+            if ($this->check) {
+                return;
+            }
+            // What the site's own code may have put there: a link leads elsewhere, and a pipe is never done with.
+            @unlink($path);
         }
         $this->lock = fopen($path, $this->check ? 'r' : 'c') ?: throw new StateError("cannot open $path");
         for ($end = time() + self::LOCK_SECONDS; !flock($this->lock, LOCK_EX | LOCK_NB);) {
@@ -836,16 +840,24 @@ final class State
 
     // Files, in general.
 
+    /** A file, and neither a link to one nor a pipe. */
+    private static function isPlain(string $path): bool
+    {
+        return is_file($path) && !is_link($path);
+    }
+
     private static function versionIn(string $folder): ?string
     {
-        $text = @file_get_contents("$folder/wp-includes/version.php");
+        $path = "$folder/wp-includes/version.php";
+        $text = is_file($path) ? @file_get_contents($path) : false;
         return $text !== false && preg_match('/^\$wp_version\s*=\s*[\'"]([^\'"]+)/m', $text, $match) ? $match[1] : null;
     }
 
     /** @return array<string, mixed> */
     private function readNote(string $name): array
     {
-        $note = json_decode((string) @file_get_contents($this->root . $name), true);
+        $path = $this->root . $name;
+        $note = self::isPlain($path) ? json_decode((string) @file_get_contents($path), true) : null;
         return is_array($note) ? $note : [];
     }
 
@@ -858,6 +870,7 @@ final class State
     private function replaceFile(string $path, string $text): void
     {
         $new = dirname($path) . '/.slipway-' . basename($path) . '.new';
+        @unlink($new);
         if (file_put_contents($new, $text) !== strlen($text)) {
             throw new StateError("cannot write $new");
         }
