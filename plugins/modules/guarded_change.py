@@ -148,7 +148,10 @@ def change(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
     except OSError as error:
         fault = f"{params['name']}: not changed: {error}"
     if fault:
-        guard.undo()
+        try:
+            guard.undo()
+        except GuardError as error:
+            fault = f"{fault}; {error}"
         raise GuardError(fault)
     return {**result, "armed": True}
 

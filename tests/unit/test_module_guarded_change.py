@@ -28,7 +28,9 @@ class Module:
 
 @pytest.fixture
 def guard(tmp_path: Path) -> Guard:
-    return Guard("probe", tmp_path / "guard")
+    # By the name that the module knows it by.
+    made: Guard = vars(guarded_change)["Guard"]("probe", tmp_path / "guard")
+    return made
 
 
 def change(guard: Guard, check: bool = False, **params: Any) -> dict[str, Any]:
@@ -71,13 +73,23 @@ def test_a_run_that_was_cut_begins_with_what_was_there(guard: Guard, tmp_path: P
 
 def test_what_cannot_be_brought_into_force_is_undone_at_once(guard: Guard, tmp_path: Path) -> None:
     path, undone = tmp_path / "file", tmp_path / "undone"
-    # By the name that the module knows it by.
     failure = vars(guarded_change)["GuardError"]
     with pytest.raises(failure, match=r"probe: not changed, .*: no such option"):
         change(guard, files=[file(path)], apply="echo no such option >&2; false", undo=f"touch {undone}")
     assert not path.exists()
     assert undone.exists()
     assert not guard.armed
+
+
+def test_a_rollback_that_fails_is_said_beside_what_it_was_for(guard: Guard, tmp_path: Path) -> None:
+    failure = vars(guarded_change)["GuardError"]
+    with pytest.raises(failure, match=r"not changed, .*: no such option; .*can't be restored .*: no server"):
+        change(
+            guard,
+            files=[file(tmp_path / "file")],
+            apply="echo no such option; false",
+            undo="echo no server; false",
+        )
 
 
 def test_check_mode_changes_nothing_and_says_what_would_be(guard: Guard, tmp_path: Path) -> None:
