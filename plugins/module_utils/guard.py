@@ -101,9 +101,14 @@ class Guard:
         self._script.write_text(undoing(self.folder, saved, undo), encoding="utf-8")
         # By a word of its own, so that the clock of an earlier change doesn't undo this one.
         self._armed.write_text(f"{time.monotonic_ns()}", encoding="ascii")
-        self._kept.unlink(missing_ok=True)
         if seconds:
-            self._start_clock(seconds)
+            try:
+                self._start_clock(seconds)
+            except (GuardError, OSError):
+                # Nothing is changed then, so nothing is to be undone, and what was kept still is.
+                self._armed.unlink(missing_ok=True)
+                raise
+        self._kept.unlink(missing_ok=True)
 
     def _start_clock(self, seconds: int) -> None:
         """Have the script run after a while, whatever becomes of this run and its connection. Raises GuardError."""

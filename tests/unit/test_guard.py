@@ -118,3 +118,17 @@ def test_a_file_that_cannot_be_restored_is_said_and_the_others_are(config: Path,
     with pytest.raises(GuardError, match="can't be restored"):
         guard.undo()
     assert config.read_text() == "before\n"
+
+
+def test_what_no_clock_would_restore_is_not_changed(
+    config: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where systemd takes no further unit."""
+    guard.begin([config], "true", "true", 0)
+    guard.keep("first")
+    monkeypatch.setattr(guarding, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(guarding, "run", lambda argv: (1, "no bus") if argv[0] == "systemd-run" else (0, ""))
+    with pytest.raises(GuardError, match=r"the rollback can't be armed .*no bus"):
+        guard.begin([config], "true", "true", 60)
+    assert not guard.armed
+    assert guard.kept("first")
