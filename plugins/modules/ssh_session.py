@@ -30,13 +30,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-client: {type: str, returned: always, description: The address that the run comes from; empty where it isn't by ssh.}
-port: {type: int, returned: always, description: The host's own port that it comes to; 0 where it isn't by ssh.}
+client: {type: str, returned: always, description: The address that the run comes from; empty where it is unknown.}
+port: {type: int, returned: always, description: The port of the host that it comes to by ssh; 0 where it is unknown.}
 listening:
   type: list
   elements: int
   returned: always
-  description: The ports of the host's sshd where the run doesn't come by ssh; nothing otherwise.
+  description: The ports of the host's sshd where the run's own isn't known; nothing otherwise.
 server: {type: bool, returned: always, description: Whether the host has an sshd.}
 version: {type: str, returned: always, description: 'Version of OpenSSH, such as C(10.0); empty without sshd.'}
 user: {type: str, returned: always, description: Name of the user who logged in; empty where it isn't by ssh.}
@@ -46,11 +46,16 @@ _SSHD = "/usr/sbin/sshd"
 
 
 def connection(environment: bytes) -> tuple[str, int] | None:
-    """Return the client's address and the server's port of an environment as /proc has it, if it tells them."""
+    """Return the client's address and the server's port of an environment as /proc has it, if it tells them.
+
+    Where sshd itself doesn't know them, as below a socket of another kind, that is an empty address and port 0.
+    """
     for entry in environment.split(b"\0"):
         name, _, value = entry.decode(errors="replace").partition("=")
         # ssh(1): the client's address and port, the server's address and port.
         words = value.split()
+        if name == "SSH_CONNECTION" and words[:1] == ["UNKNOWN"]:
+            return "", 0
         if name == "SSH_CONNECTION" and len(words) == 4:  # noqa: PLR2004
             return words[0].partition("%")[0].removeprefix("::ffff:"), int(words[3])
     return None
@@ -59,7 +64,7 @@ def connection(environment: bytes) -> tuple[str, int] | None:
 def session(pid: int, proc: Path = Path("/proc")) -> tuple[str, int, int]:
     """Return address and port of the session that a process belongs to, and the id of who logged in.
 
-    Without one that is an empty address, port 0 and -1.
+    Without one that is an empty address, port 0 and -1; where sshd doesn't know the connection, the id is told alone.
     """
     found = ("", 0, -1)
     while pid > 1:
@@ -98,8 +103,8 @@ def main() -> None:
         changed=False,
         client=client,
         port=port,
-        user=pwd.getpwuid(owner).pw_name if client else "",
-        listening=ports(run([_SSHD, "-T"])[1]) if there and not client else [],
+        user=pwd.getpwuid(owner).pw_name if owner >= 0 else "",
+        listening=ports(run([_SSHD, "-T"])[1]) if there and not port else [],
         server=there,
         # Older ones tell it beside the complaint that they don't know the option.
         version=version(run([_SSHD, "-V"])[1] if there else ""),

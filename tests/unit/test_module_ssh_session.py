@@ -29,6 +29,11 @@ def test_without_ssh_there_is_none(tmp_path: Path) -> None:
     assert session(40, tmp_path) == ("", 0, -1)
 
 
+def test_a_connection_that_sshd_does_not_know_has_neither_address_nor_port(tmp_path: Path) -> None:
+    process(tmp_path, 40, 1, b"SSH_CONNECTION=UNKNOWN 65535 UNKNOWN 65535\0")
+    assert session(40, tmp_path) == ("", 0, os.getuid())
+
+
 @pytest.mark.parametrize(
     ("value", "client"),
     [("fe80::1%eth0 1 fe80::2%eth0 22", "fe80::1"), ("::ffff:192.0.2.9 1 ::ffff:192.0.2.7 22", "192.0.2.9")],
