@@ -17,7 +17,8 @@ short_description: By which address and port this run reaches the host
 description:
   - Programs that gain rights (sudo, doas) lose the variable C(SSH_CONNECTION), so it is looked for among the processes
     that this one was started by.
-  - Nothing is changed.
+  - Nothing is changed, but for a folder in C(/run) without which sshd doesn't say its ports. Its service makes it, where
+    a socket starts that only for the first connection.
 attributes:
   check_mode: {support: full}
 author: the Slipway authors
@@ -36,7 +37,8 @@ listening:
   type: list
   elements: int
   returned: always
-  description: The ports of the host's sshd where the run's own isn't known; nothing otherwise.
+  description: >-
+    The ports of the host's sshd where the run's own isn't known, unless sshd refuses its settings; nothing otherwise.
 server: {type: bool, returned: always, description: Whether the host has an sshd.}
 version: {type: str, returned: always, description: 'Version of OpenSSH, such as C(10.0); empty without sshd.'}
 user: {type: str, returned: always, description: Name of the user who logged in; empty where it isn't by ssh.}
@@ -94,6 +96,20 @@ def ports(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"^port (\d+)$", text, re.MULTILINE)]
 
 
+def settings() -> str:
+    """Return what sshd makes of its settings; nothing where it refuses them."""
+    # Without such words it would refuse blocks for some addresses or ports.
+    ask = [_SSHD, "-T", "-C", "user=root,host=0.0.0.0,addr=0.0.0.0,laddr=0.0.0.0,lport=22"]
+    code, said = run(ask)
+    lacking = re.search(r"Missing privilege separation directory: (/\S+)", said)
+    if code and lacking:
+        folder = Path(lacking[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        code, said = run(ask)
+    return "" if code else said
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
@@ -104,7 +120,7 @@ def main() -> None:
         client=client,
         port=port,
         user=pwd.getpwuid(owner).pw_name if owner >= 0 else "",
-        listening=ports(run([_SSHD, "-T"])[1]) if there and not port else [],
+        listening=ports(settings()) if there and not port else [],
         server=there,
         # Older ones tell it beside the complaint that they don't know the option.
         version=version(run([_SSHD, "-V"])[1] if there else ""),

@@ -1,4 +1,4 @@
-"""What host_kernel, host_time and host_updates refuse before they change anything."""
+"""What the roles of the hardening refuse before they change anything."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ import pytest
 from tests.unit.refusing import refusal
 
 
+# How a run reaches a host, and what its sshd says.
+SESSION = {
+    **{"client": "192.0.2.9", "port": 22, "user": "operator"},
+    **{"listening": [], "server": True, "version": "10.0", "own": {}},
+}
+
+
 # All that is wrong with a role's variables is said at once; a run of its checks takes seconds.
 @pytest.mark.parametrize(
     ("role", "variables", "said"),
     [
+        pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0}},
+            ["the port of sshd of localhost can't be found, and this run doesn't come by it; run 'sshd -T'"],
+            id="host_firewall",
+        ),
         pytest.param(
             "host_kernel",
             {
@@ -85,6 +98,16 @@ def test_what_can_not_work_is_refused(tmp_path: Path, role: str, variables: dict
 @pytest.mark.parametrize(
     ("role", "variables"),
     [
+        pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0, "listening": [2222]}},
+            id="host_firewall",
+        ),
+        pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0, "server": False}},
+            id="host_firewall-without-sshd",
+        ),
         pytest.param(
             "host_kernel",
             {
