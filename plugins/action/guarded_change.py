@@ -7,9 +7,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import connection_loader, lookup_loader
+from ansible.plugins.loader import connection_loader
 from ansible.utils.display import Display
-from ansible_collections.slipway.stack.plugins.plugin_utils.actions import run_other
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import rendered, run_other
 
 # By its full name, by which Mitogen finds what it imports, too.
 _MODULE = "slipway.stack.guarded_change"
@@ -30,7 +30,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         by_ssh = self._connection.transport in ("ssh", "mitogen_ssh")
-        given = {**self._task.args, "files": self._rendered(variables)}
+        files = [rendered(self, file, variables) for file in self._task.args.get("files") or []]
+        given = {**self._task.args, "files": files}
         if not by_ssh:
             given["seconds"] = 0
         done = self._module("change", given, variables)
@@ -64,18 +65,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
     def _module(self, phase: str, given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         done: dict[str, Any] = self._execute_module(_MODULE, {**given, "phase": phase}, task_vars=variables)
         return done
-
-    def _rendered(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the files, with their text in place of a template."""
-        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-        files = []
-        for item in self._task.args.get("files") or []:
-            file = dict(item)
-            if "src" in file:
-                more = file.pop("vars", {})
-                file["content"] = str(lookup.run([file.pop("src")], variables, template_vars=more)[0])
-            files.append(file)
-        return files
 
     def _lock_out(self, by_ssh: bool, variables: dict[str, Any]) -> str:
         """Return why no new connection gets in, or nothing where one does."""
