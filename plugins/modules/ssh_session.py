@@ -17,8 +17,8 @@ short_description: By which address and port this run reaches the host
 description:
   - Programs that gain rights (sudo, doas) lose the variable C(SSH_CONNECTION), so it is looked for among the processes
     that this one was started by.
-  - Nothing is changed but for a folder in C(/run), without which sshd doesn't say its ports. Its service makes it, where
-    a socket starts that only for the first connection.
+  - Nothing is changed but for a folder in C(/run), without which sshd doesn't say its ports. Its service makes it, and
+    a socket may start that for the first connection only.
 attributes:
   check_mode: {support: full}
 author: the Slipway authors

@@ -9,7 +9,6 @@ import pytest
 
 from tests.unit.refusing import refusal
 
-
 # How a run reaches a host, and what its sshd says.
 SESSION = {
     **{"client": "192.0.2.9", "port": 22, "user": "operator"},
