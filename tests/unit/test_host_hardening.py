@@ -27,6 +27,25 @@ SESSION = {
             id="host_firewall",
         ),
         pytest.param(
+            "host_ssh",
+            {
+                "__host_ssh_session": SESSION,
+                "host_ssh_options": {
+                    "PERMITEMPTYPASSWORDS": True,
+                    "Banner": "/etc/issue\nPasswordAuthentication yes",
+                    "AcceptEnv": ["LANG", "LC_*\nPasswordAuthentication yes"],
+                    "Banner /etc/issue\nPort": 22,
+                },
+            },
+            [
+                "host_ssh_options: PERMITEMPTYPASSWORDS is not allowed; use keys",
+                "of Banner has a line break",
+                "of AcceptEnv has a line break",
+                "'Banner /etc/issue Port' is not the name of a setting",
+            ],
+            id="host_ssh",
+        ),
+        pytest.param(
             "host_kernel",
             {
                 "slipway_provider": "compose",

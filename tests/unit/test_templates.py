@@ -566,11 +566,13 @@ def _sshd(stage: Stage, host: Host) -> list[str]:
     sshd = program(host, "sshd")
     # As its service makes it.
     (stage.parsers.root / "run/sshd").mkdir(mode=0o755, exist_ok=True)
-    return [
-        line
-        for path in stage.files(CHECKS["sshd"].pattern)
-        for line in complaint(path, stage.parsers.run(sshd, "-t", "-f", stage.path(path)))
-    ]
+    wanted = {"passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no", "x11forwarding no"}
+    wanted |= {"loglevel VERBOSE"} if host.files else {"loglevel INFO", "banner none"}
+    lines = []
+    for path in stage.files(CHECKS["sshd"].pattern):
+        done = stage.parsers.run(sshd, "-T", "-f", stage.path(path))
+        lines += complaint(path, done) or sorted(wanted.difference(done.stdout.splitlines()))
+    return lines
 
 
 @check("logrotate", r"etc/logrotate\.d/[^/]*", openrc)
