@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.stack.plugins.module_utils.service_files import read
 from ansible_collections.slipway.stack.plugins.module_utils.service_processes import run
 
 DOCUMENTATION = r"""
@@ -19,6 +20,11 @@ description:
     that this one was started by.
   - Nothing is changed but for a folder in C(/run), without which sshd doesn't say its ports. Its service makes it, and
     a socket may start that for the first connection only.
+options:
+  file:
+    description: A file of sshd's settings, as RV(own) tells it.
+    type: str
+    default: ''
 attributes:
   check_mode: {support: full}
 author: the Slipway authors
@@ -41,6 +47,10 @@ listening:
     The ports of the host's sshd where the run's own isn't known, unless sshd refuses its settings; nothing otherwise.
 server: {type: bool, returned: always, description: Whether the host has an sshd.}
 version: {type: str, returned: always, description: 'Version of OpenSSH, such as C(10.0); empty without sshd.'}
+own:
+  type: dict
+  returned: always
+  description: What O(file) says now, by names in small letters; nothing where it isn't there.
 user: {type: str, returned: always, description: Name of the user who logged in; empty where it isn't by ssh.}
 """
 
@@ -96,6 +106,16 @@ def ports(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"^port (\d+)$", text, re.MULTILINE)]
 
 
+def written(text: str) -> dict[str, str]:
+    """Return what a file of sshd's settings says, by names in small letters; the first value counts."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        if value and not name.startswith("#"):
+            found.setdefault(name.lower(), value.strip())
+    return found
+
+
 def settings() -> str:
     """Return what sshd makes of its settings; nothing where it refuses them."""
     # Without such words it would refuse blocks for some addresses or ports.
@@ -112,7 +132,7 @@ def settings() -> str:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"file": {"type": "str", "default": ""}}, supports_check_mode=True)
     client, port, owner = session(os.getpid())
     there = Path(_SSHD).exists()
     module.exit_json(
@@ -121,6 +141,7 @@ def main() -> None:
         port=port,
         user=pwd.getpwuid(owner).pw_name if owner >= 0 else "",
         listening=ports(settings()) if there and not port else [],
+        own=written(read(module.params["file"])) if module.params["file"] else {},
         server=there,
         # Older ones tell it beside the complaint that they don't know the option.
         version=version(run([_SSHD, "-V"])[1] if there else ""),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plugins.modules import ssh_session
-from plugins.modules.ssh_session import connection, ports, session, settings, version
+from plugins.modules.ssh_session import connection, ports, session, settings, version, written
 
 
 def process(proc: Path, pid: int, parent: int, environment: bytes) -> None:
@@ -90,3 +90,8 @@ def test_an_sshd_that_is_not_started_yet_says_its_ports(monkeypatch: pytest.Monk
 def test_an_sshd_that_refuses_its_settings_has_no_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sshd(monkeypatch, tmp_path, BROKEN)
     assert ports(settings()) == []
+
+
+def test_what_a_file_says_is_told_by_the_names_that_sshd_takes() -> None:
+    text = "# Written\n\nPermitRootLogin prohibit-password\npermitrootlogin no\nAllowUsers  anne jan\nMatch\n"
+    assert written(text) == {"permitrootlogin": "prohibit-password", "allowusers": "anne jan"}
