@@ -10,6 +10,7 @@ import pytest
 
 from plugins.module_utils.guard import Guard
 from plugins.modules import guarded_change
+from tests.repository import ROOT, load
 
 
 class Module:
@@ -105,19 +106,37 @@ def test_what_only_goes_away_is_no_change_where_it_never_was(guard: Guard, tmp_p
     assert not change(guard, absent=[str(tmp_path / "none")])["changed"]
 
 
-@pytest.mark.parametrize("text", ["Include /etc/ssh/sshd_config.d/*.conf\n", "  include sshd_config.d/*.conf\n"])
+# As the role host_ssh asks for it.
+FIRST = {"line": "Include x", "pattern": load(ROOT / "roles/host_ssh/vars/main.yml")["__host_ssh_included"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Include /etc/ssh/sshd_config.d/*.conf\n",
+        "# Port 22\n\n \t# all\n  include sshd_config.d/*.conf\nPort 22\n",
+        "\r\nInclude /etc/ssh/sshd_config.d/00-slipway.conf\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
 def test_a_line_that_does_as_well_is_enough(text: str, tmp_path: Path) -> None:
     path = tmp_path / "sshd_config"
     path.write_text(text)
-    wanted = {"path": str(path), "line": "Include x", "pattern": r"(?i)^\s*Include\s+\S*sshd_config\.d/\*"}
-    assert guarded_change.with_first_line(wanted) == []
+    assert guarded_change.with_first_line({"path": str(path), **FIRST}) == []
 
 
-def test_a_line_that_is_missing_comes_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n",
+        # To sshd the first value counts.
+        "# All\n\nPasswordAuthentication yes\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+        "Match User anne\n  Include /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
+def test_a_line_that_is_missing_comes_first(text: str, tmp_path: Path) -> None:
     path = tmp_path / "sshd_config"
-    path.write_text("# Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n")
+    path.write_text(text)
     path.chmod(0o600)
-    wanted = {"path": str(path), "line": "Include x", "pattern": r"(?i)^\s*Include\s+\S*sshd_config\.d/\*"}
-    (made,) = guarded_change.with_first_line(wanted)
-    assert made["content"].splitlines() == ["Include x", "# Include /etc/ssh/sshd_config.d/*.conf", "Port 22"]
+    (made,) = guarded_change.with_first_line({"path": str(path), **FIRST})
+    assert made["content"] == f"Include x\n{text}"
     assert made["mode"] == "0600"
