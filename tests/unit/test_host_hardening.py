@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from plugins.filter.slipway_platform import platform_files
+from tests.repository import ROOT, load
 from tests.unit.refusing import refusal
 
 # How a run reaches a host, and what its sshd says.
@@ -158,3 +160,14 @@ def test_what_can_not_work_is_refused(tmp_path: Path, role: str, variables: dict
 )
 def test_what_can_work_is_not_refused(tmp_path: Path, role: str, variables: dict[str, Any]) -> None:
     assert refusal(tmp_path, role, **variables) == ""
+
+
+@pytest.mark.parametrize("distribution", ["Debian", "Ubuntu"])
+def test_updates_come_from_the_platform_s_own_origins(distribution: str) -> None:
+    """Another one's are never there, so nothing would be installed, and nobody told."""
+    facts = {"os_family": "Debian", "distribution": distribution, "distribution_version": "24.04"}
+    patterns: dict[str, list[str]] = {}
+    for path in platform_files(facts, str(ROOT / "roles/host_updates/vars")):
+        patterns = load(Path(path)).get("__host_updates_patterns", patterns)
+    assert patterns.keys() == {"security", "updates", "release"}
+    assert [one for each in patterns.values() for one in each if not one.startswith(f"origin={distribution}")] == []
