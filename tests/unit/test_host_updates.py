@@ -99,3 +99,35 @@ def test_a_list_that_names_no_package_is_no_empty_list(host: Path) -> None:
     assert "no package named in: linux-virt-6.12.2-r0 newer" in log(host)[0]
     (host / "list").write_text("")
     assert run(host, 1, 0, "now") == 0
+
+
+def test_it_reboots_at_its_time_though_the_upgrade_outlasts_that(host: Path) -> None:
+    """The upgrade of the first day ends at 2:40, after the time of the reboot; never is it at another time."""
+    assert [run(host, 1, hour) for hour in (1, 2, 3)] == [0, 0, 0]
+    assert not [line for line in log(host) if line.startswith("reboot")]
+    run(host, 2, 1)
+    run(host, 2, 2)
+    assert log(host)[-1] == "reboot at 02:15"
+    # What was left for after it.
+    (host / "log").write_text("")
+    (host / "modules/6.12.2").rename(host / "modules/6.12.1")
+    run(host, 2, 3)
+    assert log(host)[0] == "apk upgrade linux-virt"
+
+
+def test_it_reboots_on_the_same_day_where_there_is_time(host: Path) -> None:
+    (host / "job").write_text((host / "job").read_text().replace("= 02 ]", "= 03 ]"))
+    run(host, 1, 2)
+    run(host, 1, 3)
+    assert log(host)[-1] == "reboot at 03:15"
+
+
+def test_nothing_reboots_by_hand_or_without_a_new_kernel(host: Path) -> None:
+    run(host, 1, 2, "now")
+    run(host, 1, 4)
+    assert not [line for line in log(host) if line.startswith("reboot")]
+    (host / "modules/6.12.2").rename(host / "modules/6.12.1")
+    (host / "list").write_text("")
+    run(host, 2, 2)
+    run(host, 3, 2)
+    assert not [line for line in log(host) if line.startswith("reboot")]
