@@ -183,6 +183,8 @@ OPTIONS: dict[str, Any] = {
         "map_hash_max_size": 4096,
         "log_format": ["short $host", "long '$host {$uri};'"],
     },
+    # The first one over one of the role.
+    "host_ssh_options": {"loglevel": "INFO", "Banner": "none"},
     "ftp_options": {"ftpd_banner": "Harbour: files", "local_umask": 18, "use_localtime": True},
 }
 

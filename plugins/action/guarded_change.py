@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import connection_loader, lookup_loader
+from ansible.plugins.loader import connection_loader
 from ansible.utils.display import Display
-from ansible_collections.slipway.stack.plugins.plugin_utils.actions import run_other
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import rendered, run_other
 
 # By its full name, by which Mitogen finds what it imports, too.
 _MODULE = "slipway.stack.guarded_change"
+_SSH = ("ssh", "mitogen_ssh")
+# Connections that come by no network of the host, by the last word of their names: to them nothing is ever closed.
+_INSIDE = re.compile(
+    r"(.*[._])?(local|chroot|nsenter|setns|machinectl|docker|docker_api|podman|buildah|kubectl|jail|lxc|lxd|incus)"
+)
 # For Ansible's own way by ssh the first value of an option counts. A connection that is shared would hide a lock-out.
 _NEW = "-o ControlMaster=no -o ControlPath=none"
 # Seconds for one attempt, and for all: less than the rollback waits.
@@ -29,9 +35,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         """Return the module's result, or that nobody got in."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        by_ssh = self._connection.transport in ("ssh", "mitogen_ssh")
-        given = {**self._task.args, "files": self._rendered(variables)}
-        if not by_ssh:
+        inside = bool(_INSIDE.fullmatch(self._connection.transport))
+        files = [rendered(self, file, variables) for file in self._task.args.get("files") or []]
+        given = {**self._task.args, "files": files}
+        if inside:
             given["seconds"] = 0
         done = self._module("change", given, variables)
         if done.get("missing"):
@@ -42,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             # In check mode they are still missing.
             done = {**self._module("change", {**given, "requires": []}, variables), "missing": []}
         if done.get("armed"):
-            fault = self._lock_out(by_ssh, variables)
+            fault = self._lock_out(inside, variables)
             if why := self._restored(fault, given, variables) if fault else self._kept(done["what"], given, variables):
                 return {**result, "failed": True, "msg": f"{variables['inventory_hostname']}: {given['name']}: {why}"}
         shown = {key: value for key, value in done.items() if key not in ("what", "armed", "missing", "invocation")}
@@ -65,36 +72,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         done: dict[str, Any] = self._execute_module(_MODULE, {**given, "phase": phase}, task_vars=variables)
         return done
 
-    def _rendered(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the files, with their text in place of a template."""
-        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-        files = []
-        for item in self._task.args.get("files") or []:
-            file = dict(item)
-            if "src" in file:
-                more = file.pop("vars", {})
-                file["content"] = str(lookup.run([file.pop("src")], variables, template_vars=more)[0])
-            files.append(file)
-        return files
-
-    def _lock_out(self, by_ssh: bool, variables: dict[str, Any]) -> str:
+    def _lock_out(self, inside: bool, variables: dict[str, Any]) -> str:
         """Return why no new connection gets in, or nothing where one does."""
-        host = variables["inventory_hostname"]
-        if not by_ssh:
-            Display().display(f"{host}: not connected by ssh, so it isn't tried whether one still gets in")
+        kind = self._connection.transport.removeprefix("mitogen_")
+        if inside:
+            host = variables["inventory_hostname"]
+            Display().display(f"{host}: connected by {kind}, so it isn't tried whether one still gets in by ssh")
             return ""
         end = time.monotonic() + _ALL
         while True:
             began = time.monotonic()
             try:
-                code, _, error = self._other(variables).exec_command("true", sudoable=False)
+                code, _, error = self._new(variables).exec_command("true", sudoable=False)
                 fault = f"exit status {code}: {error.decode(errors='replace')}" if code else ""
             except AnsibleError as failed:
                 fault = str(failed)
             if not fault or time.monotonic() + _ATTEMPT > end:
                 said = " ".join(fault.split())
-                return f"after the change a new connection by ssh fails ({said})" if said else ""
+                return f"after the change a new connection by {kind} fails ({said})" if said else ""
             time.sleep(max(0.0, 1 - (time.monotonic() - began)))
+
+    def _new(self, variables: dict[str, Any]) -> Any:
+        """Return a connection that is made anew. Raises AnsibleError."""
+        if self._connection.transport in _SSH:
+            return self._other(variables)
+        # Nobody knows what else it shares, so it is the run's own that is closed and opened.
+        self._connection.reset()
+        return self._connection
 
     def _other(self, variables: dict[str, Any]) -> Any:
         """Return a connection of Ansible's own by ssh, with all that the inventory says of it, that shares none."""

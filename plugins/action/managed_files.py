@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import rendered
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -18,17 +18,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the module's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-        files = []
-        for item in self._task.args.get("files") or []:
-            file = dict(item)
-            if "src" in file:
-                more = file.pop("vars", {})
-                file["content"] = str(lookup.run([file.pop("src")], variables, template_vars=more)[0])
-            files.append(file)
         arguments = {
             **{kind: self._task.args.get(kind) or [] for kind in ("absent", "folders")},
-            "files": files,
+            "files": [rendered(self, file, variables) for file in self._task.args.get("files") or []],
         }
         # By its full name, by which Mitogen finds what it imports, too.
         module = self._execute_module("slipway.stack.managed_files", arguments, task_vars=task_vars)

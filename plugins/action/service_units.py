@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
 from ansible_collections.slipway.stack.plugins.module_utils import service_declarations as declared
-from ansible_collections.slipway.stack.plugins.plugin_utils.actions import run_other
+from ansible_collections.slipway.stack.plugins.plugin_utils.actions import rendered, run_other
 
 DOCUMENTATION = r"""
 module: service_units
@@ -171,7 +169,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             "requires": requires,
             "mark": given["mark"],
             "folders": folders,
-            "files": [self._rendered(file, variables) for file in files],
+            "files": [rendered(self, file, variables) for file in files],
             "units": declared.timed(units),
             "absent": absent,
             "prune": given.get("prune") or [],
@@ -183,17 +181,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             },
             **({"openrc": own} if own else {}),
         }
-
-    def _rendered(self, file: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """Return a file with its content: of a template of the role, or of a file of it."""
-        file = dict(file)
-        more = file.pop("vars", {})
-        if source := file.pop("file", None):
-            file["content"] = Path(self._find_needle("files", source)).read_text(encoding="utf-8")
-        elif source := file.pop("src", None):
-            lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-            file["content"] = str(lookup.run([source], variables, template_vars=more)[0])
-        return file
 
     def _install(self, names: list[str], platform: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Install packages, as M(ansible.builtin.package) does."""

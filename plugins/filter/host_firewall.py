@@ -12,7 +12,8 @@ name: firewall_faults
 short_description: What is wrong with ports that are to be open, a line each
 description:
   - The filters of the role host_firewall. C(firewall_faults) looks at ports, C(firewall_source_faults) at the addresses
-    and networks from which one is reached, and C(firewall_admits) says whether they hold an address.
+    and networks from which one is reached, and C(firewall_admits) says whether they hold an address, or it is one of
+    the loopback device, of which everything passes.
 """
 
 _PORTS = range(1, 65536)
@@ -62,9 +63,11 @@ def firewall_faults(entries: Iterable[Mapping[str, Any]], where: str) -> list[st
 
 
 def firewall_admits(sources: Iterable[object], address: str) -> bool:
-    """Say whether one of the sources is, or holds, an address."""
+    """Say whether one of the sources is, or holds, an address. The host itself is always let in."""
     one = ipaddress.ip_address(address)
-    return any(network and network.version == one.version and one in network for network in map(_network, sources))
+    return one.is_loopback or any(
+        network and network.version == one.version and one in network for network in map(_network, sources)
+    )
 
 
 class FilterModule:

@@ -1,4 +1,4 @@
-"""Filter of the roles: which of a role's files of variables are a host's."""
+"""Filters of the roles: which of a role's files of variables are a host's, and whether it is a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ description:
     version and the distribution with its version, such as C(Debian), C(Ubuntu), C(Ubuntu-24) and C(Ubuntu-24.04), and
     of what is given further, such as the provider. Files that are not there are left out.
   - In place of facts it takes a platform by name, such as C(Debian-13) or C(Alpine-3.22), which is an image's.
+  - C(platform_contained) tells by the facts whether a host is a container, which shares its machine's kernel and clock.
 """
+
+
+# What Ansible calls containers of any kind.
+_CONTAINERS = {"docker", "podman", "lxc", "container", "containerd", "openvz", "systemd-nspawn"}
 
 
 def rungs(platform: dict[str, Any] | str) -> list[str]:
@@ -38,9 +43,14 @@ def platform_files(platform: dict[str, Any] | str, folder: str, *more: str) -> l
     return [str(path) for path in paths if path.is_file()]
 
 
+def contained(facts: dict[str, Any]) -> bool:
+    """Tell whether a host is a container. One that only runs containers is not."""
+    return facts.get("virtualization_type", "") in _CONTAINERS and facts.get("virtualization_role", "guest") == "guest"
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"platform_files": platform_files}
+        return {"platform_contained": contained, "platform_files": platform_files}

@@ -21,6 +21,8 @@ from .service_processes import one_line, run
 ROOT = Path("/var/lib/slipway/guard")
 # Where systemd is the service manager.
 _SYSTEMD = Path("/run/systemd/system")
+# What the script ends with where the change was kept or undone before; no program that it calls ends so.
+_LOST = 75
 
 
 class GuardError(Exception):
@@ -35,18 +37,26 @@ def digest(texts: Sequence[str]) -> str:
 def undoing(folder: Path, paths: Sequence[Path], undo: str) -> str:
     """Return a script that restores what was at the paths, and then does what C(undo) says.
 
-    Each path's file of before is C(before-NUMBER); without one there was none. Folders stay.
+    Each path's file of before is C(before-NUMBER); without one there was none. Folders stay. It does all of it, and
+    fails where a part of it did.
     """
-    lines = [f"GUARD={shlex.quote(str(folder))}", "export GUARD", 'mv "$GUARD/armed" "$GUARD/undone" || exit 1']
+    lines = [
+        f"GUARD={shlex.quote(str(folder))}",
+        "export GUARD",
+        f'[ -e "$GUARD/armed" ] || exit {_LOST}',
+        # Somebody may have been faster in between.
+        f'mv "$GUARD/armed" "$GUARD/undone" || {{ [ -e "$GUARD/armed" ] && exit 1; exit {_LOST}; }}',
+        "failed=0",
+    ]
     for number, path in enumerate(paths):
         name, new = shlex.quote(str(path)), shlex.quote(f"{path}.slipway-before")
         before = f'"$GUARD/before-{number}"'
         lines += [
             # By a rename, so that nobody reads half of it.
-            f"if [ -f {before} ]; then cp -p {before} {new} && mv -f {new} {name}",
-            f"elif [ ! -d {name} ]; then rm -f {name}; fi",
+            f"if [ -f {before} ]; then cp -p {before} {new} && mv -f {new} {name} || failed=1",
+            f"elif [ ! -d {name} ]; then rm -f {name} || failed=1; fi",
         ]
-    return "\n".join([*lines, undo, ""])
+    return "\n".join([*lines, "{", undo, "} || failed=1", "exit $failed", ""])
 
 
 class Guard:
@@ -91,9 +101,14 @@ class Guard:
         self._script.write_text(undoing(self.folder, saved, undo), encoding="utf-8")
         # By a word of its own, so that the clock of an earlier change doesn't undo this one.
         self._armed.write_text(f"{time.monotonic_ns()}", encoding="ascii")
-        self._kept.unlink(missing_ok=True)
         if seconds:
-            self._start_clock(seconds)
+            try:
+                self._start_clock(seconds)
+            except (GuardError, OSError):
+                # Nothing is changed then, so nothing is to be undone, and what was kept still is.
+                self._armed.unlink(missing_ok=True)
+                raise
+        self._kept.unlink(missing_ok=True)
 
     def _start_clock(self, seconds: int) -> None:
         """Have the script run after a while, whatever becomes of this run and its connection. Raises GuardError."""
@@ -132,9 +147,9 @@ class Guard:
         self._kept.write_text(what, encoding="ascii")
 
     def undo(self) -> None:
-        """Restore what was before at once. Raises GuardError."""
+        """Restore what was before at once, unless that is done or the change was kept. Raises GuardError."""
         code, out = run(["sh", str(self._script)])
         with suppress(OSError):
             self._stop_clock()
-        if code != 0 and self.armed:
+        if code not in (0, _LOST):
             raise GuardError(f"{self.name}: what was before can't be restored ({code}): {one_line(out)}")

@@ -21,7 +21,9 @@ description:
     what was there, and arms a rollback on the host. Then the action of this name opens a new connection from the
     controller, past those that are shared, as Ansible's own would be opened; only where that succeeds the rollback is
     disarmed. So a change that locks everybody out is undone by itself, also when the controller is gone.
-  - Where connections aren't made by ssh there is nothing to be locked out of, and no new one is tried.
+  - With another connection by the network it is that one which is closed and opened again. With C(local) and those of
+    containers no new one would tell anything, so none is tried and no rollback is armed. Others who log in by ssh may
+    be locked out then.
   - Files that are in place count as in force when O(same) says so and the change was kept the last time.
   - A power cut before the rollback leaves the new files. O(files) that are read at boot go by that.
 options:
@@ -148,9 +150,28 @@ def change(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
     except OSError as error:
         fault = f"{params['name']}: not changed: {error}"
     if fault:
-        guard.undo()
+        try:
+            guard.undo()
+        except GuardError as error:
+            fault = f"{fault}; {error}"
         raise GuardError(fault)
     return {**result, "armed": True}
+
+
+def answer(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
+    """Do what the action asks for; return the result. Raises GuardError or OSError."""
+    params = module.params
+    missing = sorted({one["package"] for one in params["requires"] if not Path(one["program"]).exists()})
+    result: dict[str, Any] = {"changed": True, "armed": False, "missing": []}
+    if missing:
+        return {"changed": False, "armed": False, "missing": missing}
+    if params["phase"] == "change":
+        return {**result, **change(module, guard)}
+    if params["phase"] == "keep":
+        guard.keep(params["what"])
+    else:
+        guard.undo()
+    return result
 
 
 def main() -> None:
@@ -174,22 +195,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params = module.params
-    guard = Guard(params["name"])
-    missing = sorted({one["package"] for one in params["requires"] if not Path(one["program"]).exists()})
-    if missing:
-        module.exit_json(changed=False, armed=False, missing=missing)
-    result: dict[str, Any] = {"changed": True, "armed": False}
+    guard = Guard(module.params["name"])
     try:
-        if params["phase"] == "keep":
-            guard.keep(params["what"])
-        elif params["phase"] == "undo":
-            guard.undo()
-        else:
-            result = change(module, guard)
+        result = answer(module, guard)
     except (GuardError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(missing=[], **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

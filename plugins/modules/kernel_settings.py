@@ -20,6 +20,8 @@ description:
   - A setting that this kernel doesn't have is left out, since a file with it would fail at each boot.
   - A container shares all of its machine's kernel but the network. There, only settings of the network are brought to
     their values, unless the container may not write them either.
+  - A value that the kernel takes back at a reboot only, and that is stricter than any other, counts as the one that is
+    wanted; RV(settings) has the latter, for the next boot.
   - The task fails if the kernel refuses a value, and names all that were refused.
 options:
   settings:
@@ -61,6 +63,8 @@ SHARED = "of the machine's kernel, which its containers share"
 READ_ONLY = "read-only in this container"
 # The only part of the kernel's settings that a container has for itself as a whole.
 OWN = "net."
+# The strictest value of a setting, which the kernel keeps until a reboot.
+FOR_GOOD = {"kernel.yama.ptrace_scope": "3"}
 
 
 def path_of(key: str, root: Path = SYS) -> Path:
@@ -117,7 +121,7 @@ def bring(settings: Mapping[str, object], *, container: bool, check: bool, root:
         except OSError as error:
             outcome.refused.append(f"{key}: it can't be read ({error.strerror})")
             continue
-        if before == value:
+        if before in (value, FOR_GOOD.get(key)):
             continue
         outcome.before[key] = before
         if not check and (fault := _write(key, value, path)):

@@ -67,11 +67,21 @@ def test_sessions_go_on_when_settings_change(machine: Machine, converge: Callabl
     assert channel.makefile().read() == b"got it\n"
 
 
-def test_what_is_broken_elsewhere_is_not_brought_into_force(machine: Machine, converge: Callable[..., str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("NoSuchOption yes", "NoSuchOption"),
+        (r"Match User root\nPasswordAuthentication yes", "'passwordauthentication no' is overridden for root"),
+    ],
+    ids=["unknown", "open"],
+)
+def test_what_is_wrong_elsewhere_is_not_brought_into_force(
+    machine: Machine, converge: Callable[..., str], text: str, said: str
+) -> None:
     before = machine.run(f"cat {FILE}")
-    machine.run("echo NoSuchOption yes >/etc/ssh/sshd_config.d/99-broken.conf")
+    machine.run(f"printf '{text}\\n' >/etc/ssh/sshd_config.d/99-broken.conf")
     try:
-        with pytest.raises(AssertionError, match=r"ssh: not changed, since .*NoSuchOption"):
+        with pytest.raises(AssertionError, match=rf"ssh: not changed, since .*{said}"):
             converge(host_ssh_max_auth_tries=5)
         assert machine.run(f"cat {FILE}") == before
     finally:

@@ -148,7 +148,7 @@ def test_the_job_comes_every_day(machine: Machine) -> None:
 def test_a_timer_that_was_stopped_is_started_again(machine: Machine, converge: Callable[..., str]) -> None:
     if not machine.host.file("/run/systemd/system").exists:
         pytest.skip("timers are systemd's")
-    machine.run("systemctl disable --now apt-daily-upgrade.timer")
+    machine.run("systemctl disable --now apt-daily-upgrade.timer && systemctl mask apt-daily-upgrade.timer")
     converge()
     assert machine.run("systemctl is-active apt-daily-upgrade.timer") == "active"
     assert machine.run("systemctl is-enabled apt-daily-upgrade.timer") == "enabled"

@@ -22,7 +22,7 @@ def refusal(folder: Path, role: str, **variables: Any) -> str:
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": False,
-            "vars": {"ansible_facts": facts},
+            "vars": {"ansible_facts": facts, "ansible_python_interpreter": sys.executable},
             "tasks": [{"ansible.builtin.include_role": {"name": role, "tasks_from": "validate"}}],
         }
     ]

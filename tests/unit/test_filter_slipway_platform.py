@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.slipway_platform import platform_files, rungs
+from plugins.filter.slipway_platform import contained, platform_files, rungs
 
 
 def facts(family: str, distribution: str, major: str, version: str) -> dict[str, Any]:
@@ -47,3 +47,18 @@ def test_what_is_there_is_loaded_and_what_is_given_further_comes_last(tmp_path: 
     paths = platform_files(platform, str(tmp_path), "native", "nothing-of-this-name")
     assert [Path(path).name for path in paths] == ["Debian.yml", "Debian-13.yml", "native.yml"]
     assert platform_files(facts("Suse", "Leap", "15", "15.6"), str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"virtualization_type": "docker", "virtualization_role": "guest"}, True),
+        ({"virtualization_type": "lxc"}, True),
+        # It runs some.
+        ({"virtualization_type": "docker", "virtualization_role": "host"}, False),
+        ({"virtualization_type": "kvm", "virtualization_role": "guest"}, False),
+        ({}, False),
+    ],
+)
+def test_a_container_is_told_from_a_machine(facts: dict[str, Any], expected: bool) -> None:
+    assert contained(facts) is expected

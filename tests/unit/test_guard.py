@@ -89,7 +89,7 @@ def test_the_clock_passes_what_was_kept(
     config.write_text("after\n")
     guard.keep("what")
     # The script that the clock runs finds nothing to undo.
-    assert subprocess.run(["sh", str(guard.folder / "undo.sh")], capture_output=True, check=False).returncode == 1
+    assert subprocess.run(["sh", str(guard.folder / "undo.sh")], capture_output=True, check=False).returncode != 0
     assert config.read_text() == "after\n"
 
 
@@ -97,3 +97,38 @@ def test_what_cannot_be_saved_is_not_changed(config: Path, guard: Guard) -> None
     with pytest.raises(GuardError, match="can't be saved"):
         guard.begin([config], "echo no >&2; exit 3", "true", 0)
     assert not guard.armed
+
+
+def test_what_cannot_be_brought_into_force_again_is_said(config: Path, guard: Guard) -> None:
+    guard.begin([config], "true", "echo no such rule >&2; false", 0)
+    config.write_text("after\n")
+    with pytest.raises(GuardError, match=r"can't be restored .*no such rule"):
+        guard.undo()
+    assert config.read_text() == "before\n"
+
+
+def test_a_file_that_cannot_be_restored_is_said_and_the_others_are(config: Path, guard: Guard, tmp_path: Path) -> None:
+    lost = tmp_path / "folder" / "lost"
+    lost.parent.mkdir()
+    lost.write_text("before\n")
+    guard.begin([lost, config], "true", "true", 0)
+    config.write_text("after\n")
+    lost.unlink()
+    lost.parent.rmdir()
+    with pytest.raises(GuardError, match="can't be restored"):
+        guard.undo()
+    assert config.read_text() == "before\n"
+
+
+def test_what_no_clock_would_restore_is_not_changed(
+    config: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where systemd takes no further unit."""
+    guard.begin([config], "true", "true", 0)
+    guard.keep("first")
+    monkeypatch.setattr(guarding, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(guarding, "run", lambda argv: (1, "no bus") if argv[0] == "systemd-run" else (0, ""))
+    with pytest.raises(GuardError, match=r"the rollback can't be armed .*no bus"):
+        guard.begin([config], "true", "true", 60)
+    assert not guard.armed
+    assert guard.kept("first")

@@ -48,3 +48,9 @@ def test_an_address_is_admitted_by_itself_or_its_network() -> None:
     assert firewall_admits(["192.0.2.0/24"], "192.0.2.9")
     assert firewall_admits(["2001:db8::/32", "192.0.2.9"], "2001:db8::1")
     assert not firewall_admits(["192.0.2.0/24", "::/0"], "198.51.100.1")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_what_comes_from_the_host_itself_needs_no_source(address: str) -> None:
+    """As the filter has it: a run may come through a tunnel that ends on the host."""
+    assert firewall_admits(["192.0.2.0/24"], address)

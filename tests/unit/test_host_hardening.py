@@ -1,4 +1,4 @@
-"""What host_kernel, host_time and host_updates refuse before they change anything."""
+"""What the roles of the hardening refuse before they change anything."""
 
 from __future__ import annotations
 
@@ -7,13 +7,46 @@ from typing import Any
 
 import pytest
 
+from plugins.filter.slipway_platform import platform_files
+from tests.repository import ROOT, load
 from tests.unit.refusing import refusal
+
+# How a run reaches a host, and what its sshd says.
+SESSION = {
+    **{"client": "192.0.2.9", "port": 22, "user": "operator"},
+    **{"listening": [], "server": True, "version": "10.0", "own": {}},
+}
 
 
 # All that is wrong with a role's variables is said at once; a run of its checks takes seconds.
 @pytest.mark.parametrize(
     ("role", "variables", "said"),
     [
+        pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0}},
+            ["the port of sshd of localhost can't be found, and this run doesn't come by it; run 'sshd -T'"],
+            id="host_firewall",
+        ),
+        pytest.param(
+            "host_ssh",
+            {
+                "__host_ssh_session": SESSION,
+                "host_ssh_options": {
+                    "PERMITEMPTYPASSWORDS": True,
+                    "Banner": "/etc/issue\nPasswordAuthentication yes",
+                    "AcceptEnv": ["LANG", "LC_*\nPasswordAuthentication yes"],
+                    "Banner /etc/issue\nPort": 22,
+                },
+            },
+            [
+                "host_ssh_options: PERMITEMPTYPASSWORDS is not allowed; use keys",
+                "of Banner has a line break",
+                "of AcceptEnv has a line break",
+                "'Banner /etc/issue Port' is not the name of a setting",
+            ],
+            id="host_ssh",
+        ),
         pytest.param(
             "host_kernel",
             {
@@ -86,6 +119,16 @@ def test_what_can_not_work_is_refused(tmp_path: Path, role: str, variables: dict
     ("role", "variables"),
     [
         pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0, "listening": [2222]}},
+            id="host_firewall",
+        ),
+        pytest.param(
+            "host_firewall",
+            {"__host_firewall_session": {**SESSION, "client": "", "port": 0, "server": False}},
+            id="host_firewall-without-sshd",
+        ),
+        pytest.param(
             "host_kernel",
             {
                 "host_kernel_sysctl": {
@@ -117,3 +160,14 @@ def test_what_can_not_work_is_refused(tmp_path: Path, role: str, variables: dict
 )
 def test_what_can_work_is_not_refused(tmp_path: Path, role: str, variables: dict[str, Any]) -> None:
     assert refusal(tmp_path, role, **variables) == ""
+
+
+@pytest.mark.parametrize("distribution", ["Debian", "Ubuntu"])
+def test_updates_come_from_the_platform_s_own_origins(distribution: str) -> None:
+    """Another one's are never there, so nothing would be installed, and nobody told."""
+    facts = {"os_family": "Debian", "distribution": distribution, "distribution_version": "24.04"}
+    patterns: dict[str, list[str]] = {}
+    for path in platform_files(facts, str(ROOT / "roles/host_updates/vars")):
+        patterns = load(Path(path)).get("__host_updates_patterns", patterns)
+    assert patterns.keys() == {"security", "updates", "release"}
+    assert [one for each in patterns.values() for one in each if not one.startswith(f"origin={distribution}")] == []

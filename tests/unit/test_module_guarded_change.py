@@ -10,6 +10,7 @@ import pytest
 
 from plugins.module_utils.guard import Guard
 from plugins.modules import guarded_change
+from tests.repository import ROOT, load
 
 
 class Module:
@@ -28,7 +29,9 @@ class Module:
 
 @pytest.fixture
 def guard(tmp_path: Path) -> Guard:
-    return Guard("probe", tmp_path / "guard")
+    # By the name that the module knows it by.
+    made: Guard = vars(guarded_change)["Guard"]("probe", tmp_path / "guard")
+    return made
 
 
 def change(guard: Guard, check: bool = False, **params: Any) -> dict[str, Any]:
@@ -71,13 +74,23 @@ def test_a_run_that_was_cut_begins_with_what_was_there(guard: Guard, tmp_path: P
 
 def test_what_cannot_be_brought_into_force_is_undone_at_once(guard: Guard, tmp_path: Path) -> None:
     path, undone = tmp_path / "file", tmp_path / "undone"
-    # By the name that the module knows it by.
     failure = vars(guarded_change)["GuardError"]
     with pytest.raises(failure, match=r"probe: not changed, .*: no such option"):
         change(guard, files=[file(path)], apply="echo no such option >&2; false", undo=f"touch {undone}")
     assert not path.exists()
     assert undone.exists()
     assert not guard.armed
+
+
+def test_a_rollback_that_fails_is_said_beside_what_it_was_for(guard: Guard, tmp_path: Path) -> None:
+    failure = vars(guarded_change)["GuardError"]
+    with pytest.raises(failure, match=r"not changed, .*: no such option; .*can't be restored .*: no server"):
+        change(
+            guard,
+            files=[file(tmp_path / "file")],
+            apply="echo no such option; false",
+            undo="echo no server; false",
+        )
 
 
 def test_check_mode_changes_nothing_and_says_what_would_be(guard: Guard, tmp_path: Path) -> None:
@@ -93,19 +106,37 @@ def test_what_only_goes_away_is_no_change_where_it_never_was(guard: Guard, tmp_p
     assert not change(guard, absent=[str(tmp_path / "none")])["changed"]
 
 
-@pytest.mark.parametrize("text", ["Include /etc/ssh/sshd_config.d/*.conf\n", "  include sshd_config.d/*.conf\n"])
+# As the role host_ssh asks for it.
+FIRST = {"line": "Include x", "pattern": load(ROOT / "roles/host_ssh/vars/main.yml")["__host_ssh_included"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Include /etc/ssh/sshd_config.d/*.conf\n",
+        "# Port 22\n\n \t# all\n  include sshd_config.d/*.conf\nPort 22\n",
+        "\r\nInclude /etc/ssh/sshd_config.d/00-slipway.conf\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
 def test_a_line_that_does_as_well_is_enough(text: str, tmp_path: Path) -> None:
     path = tmp_path / "sshd_config"
     path.write_text(text)
-    wanted = {"path": str(path), "line": "Include x", "pattern": r"(?i)^\s*Include\s+\S*sshd_config\.d/\*"}
-    assert guarded_change.with_first_line(wanted) == []
+    assert guarded_change.with_first_line({"path": str(path), **FIRST}) == []
 
 
-def test_a_line_that_is_missing_comes_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n",
+        # To sshd the first value counts.
+        "# All\n\nPasswordAuthentication yes\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+        "Match User anne\n  Include /etc/ssh/sshd_config.d/*.conf\n",
+    ],
+)
+def test_a_line_that_is_missing_comes_first(text: str, tmp_path: Path) -> None:
     path = tmp_path / "sshd_config"
-    path.write_text("# Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n")
+    path.write_text(text)
     path.chmod(0o600)
-    wanted = {"path": str(path), "line": "Include x", "pattern": r"(?i)^\s*Include\s+\S*sshd_config\.d/\*"}
-    (made,) = guarded_change.with_first_line(wanted)
-    assert made["content"].splitlines() == ["Include x", "# Include /etc/ssh/sshd_config.d/*.conf", "Port 22"]
+    (made,) = guarded_change.with_first_line({"path": str(path), **FIRST})
+    assert made["content"] == f"Include x\n{text}"
     assert made["mode"] == "0600"

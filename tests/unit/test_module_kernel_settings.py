@@ -47,6 +47,17 @@ def test_the_kernel_s_tabs_are_no_difference(root: Path) -> None:
     assert outcome.settings == {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
 
 
+def test_what_is_stricter_until_the_next_boot_is_strict_enough(root: Path) -> None:
+    """The kernel takes no other value then, and would refuse it in each run."""
+    path = path_of("kernel.yama.ptrace_scope", root)
+    path.parent.mkdir(parents=True)
+    path.write_text("3\n")
+    outcome = bring({"kernel.yama.ptrace_scope": 2}, container=False, check=False, root=root)
+    assert (outcome.before, outcome.refused) == ({}, [])
+    assert outcome.settings == {"kernel.yama.ptrace_scope": "2"}
+    assert path.read_text() == "3\n"
+
+
 def test_check_mode_tells_and_writes_nothing(root: Path) -> None:
     outcome = bring({"kernel.sysrq": 0}, container=False, check=True, root=root)
     assert outcome.before == {"kernel.sysrq": "438"}

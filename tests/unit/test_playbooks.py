@@ -525,3 +525,11 @@ def test_hosts_apart_know_each_other(inventory: Inventory, tmp_path: Path) -> No
     assert found["backends"]["cache"]["port"] == 2222
     # What the other's roles are told is none of its own.
     assert not found["mine"]
+
+
+def test_a_host_is_hardened_by_whatever_changes_what_it_serves() -> None:
+    """Ports and users of sites are the firewall's, too."""
+    tags = {play["name"]: set(play["tags"]) for play in load(ROOT / "site.yml")}
+    services = [name for name in tags if name.startswith(("Deploy", "Serve"))]
+    assert len(services) == len({component["group"] for component in COMPONENTS} - {"docker_hosts"})
+    assert [name for name in services if not tags[name] <= tags["Harden hosts"]] == []

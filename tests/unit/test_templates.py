@@ -566,11 +566,13 @@ def _sshd(stage: Stage, host: Host) -> list[str]:
     sshd = program(host, "sshd")
     # As its service makes it.
     (stage.parsers.root / "run/sshd").mkdir(mode=0o755, exist_ok=True)
-    return [
-        line
-        for path in stage.files(CHECKS["sshd"].pattern)
-        for line in complaint(path, stage.parsers.run(sshd, "-t", "-f", stage.path(path)))
-    ]
+    wanted = {"passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no", "x11forwarding no"}
+    wanted |= {"loglevel VERBOSE"} if host.files else {"loglevel INFO", "banner none"}
+    lines = []
+    for path in stage.files(CHECKS["sshd"].pattern):
+        done = stage.parsers.run(sshd, "-T", "-f", stage.path(path))
+        lines += complaint(path, done) or sorted(wanted.difference(done.stdout.splitlines()))
+    return lines
 
 
 @check("logrotate", r"etc/logrotate\.d/[^/]*", openrc)
@@ -636,12 +638,21 @@ def _apt(stage: Stage, host: Host) -> list[str]:
     apt = program(host, "apt-config")
     lines = []
     for path in stage.files(CHECKS["apt"].pattern):
-        package = 'Unattended-Upgrade::Origins-Pattern { "origin=Debian,label=Another"; };\n'
+        package = (
+            'Unattended-Upgrade::Origins-Pattern { "origin=Debian,label=Another"; };\n'
+            'Unattended-Upgrade::Allowed-Origins { "Another:stable"; };\n'
+        )
         path.write_text(f"{package}{path.read_text()}")
         done = stage.parsers.run(apt, "-c", stage.path(path), "dump")
         lines += complaint(path, done)
-        origins = re.findall(r'^Unattended-Upgrade::Origins-Pattern:: "(.*)";$', done.stdout, re.MULTILINE)
-        if [origin.rpartition("=")[2] for origin in origins] != ["Debian-Security", "Debian"]:
+        listed = r'^Unattended-Upgrade::(?:Origins-Pattern|Allowed-Origins):: "(.*)";$'
+        origins = re.findall(listed, done.stdout, re.MULTILINE)
+        ids = [origin.partition(",")[0] for origin in origins]
+        wanted = {
+            "Debian": ["origin=Debian", "origin=Debian"],
+            "Ubuntu": ["origin=Ubuntu", "origin=UbuntuESM", "origin=UbuntuESMApps", "origin=Ubuntu"],
+        }
+        if ids != wanted[host.platform.distribution]:
             lines.append(f"{path.name}: updates come from {origins}")
     return lines
 

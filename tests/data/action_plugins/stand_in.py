@@ -37,6 +37,7 @@ ANSWER: dict[str, Any] = {
     "listening": [],
     "server": True,
     "version": "10.0",
+    "own": {},
     "settings": {"net.ipv4.tcp_syncookies": "1", "net.ipv4.conf.all.rp_filter": "1"},
     "left_out": {"not in this kernel": ["kernel.yama.ptrace_scope"]},
 }
