@@ -13,7 +13,7 @@ FOLDER = "/run/slipway-acme-test"
 DIRECTORY = "https://127.0.0.1:14000/dir"
 # Its own certificate, which is its own authority.
 CA = f"{FOLDER}/server.pem"
-_NAMES = "pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
+_NAMES = "pebble-challtestsrv -defaultIPv4 {} -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
 # It refuses some of the nonces, which clients have to bear (RFC 8555, 6.5), in per cent.
 _SERVER = f"pebble -config {FOLDER}/pebble.json -dnsserver 127.0.0.1:8053"
 _ENVIRONMENT = "env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=30"
@@ -42,8 +42,8 @@ def stop_server(machine: Machine) -> None:
 
 
 @contextmanager
-def serving(machine: Machine, http_port: int, command: str = "") -> Iterator[None]:
-    """Have Pebble serve, and ask for challenges at a port; ``command`` is run beside it, such as a web server."""
+def serving(machine: Machine, address: str, http_port: int, command: str = "") -> Iterator[None]:
+    """Have Pebble serve, and ask for challenges there; ``command`` is run beside it, such as a web server."""
     machine.run(f"mkdir -p {FOLDER}")
     machine.run(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=acme"
@@ -61,7 +61,7 @@ def serving(machine: Machine, http_port: int, command: str = "") -> Iterator[Non
     }
     machine.feed(f"cat >{FOLDER}/pebble.json", json.dumps({"pebble": settings}))
     try:
-        _start(machine, "names", _NAMES)
+        _start(machine, "names", _NAMES.format(address))
         if command:
             _start(machine, "beside", command)
         start_server(machine)

@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.writes, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")
-def server(machine: Machine) -> Iterator[None]:
+def server(machine: Machine, summary: Summary) -> Iterator[None]:
     if not acme.install(machine):
         pytest.skip("pebble, the ACME server for tests, is not in this system's archive")
-    with acme.serving(machine, 80):
+    with acme.serving(machine, summary.sites[0].address, 80):
         yield
 
 

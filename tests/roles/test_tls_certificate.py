@@ -75,7 +75,7 @@ def acme(machine: Machine) -> Iterator[Acme]:
     """Start a server, and return how the host's program is called with it; what it had served is put back."""
     if not server.install(machine):
         pytest.skip("pebble, the ACME server for tests, is not in this system's archive")
-    with server.serving(machine, 5002, WEB):
+    with server.serving(machine, "127.0.0.1", 5002, WEB):
         # As if nothing had failed before.
         machine.run(f"rm -f {STATUS}; cp -a {FOLDER}/public.crt {WORK}/before.crt")
         config = json.loads(machine.run(f"cat {CONFIG}")) | {"ca_file": server.CA}

@@ -26,6 +26,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -148,7 +149,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
 
 
 def call(config: dict[str, Any], *words: str) -> tuple[int, str]:
-    """Call uacme; return its exit status and the last line of what it said."""
+    """Call uacme; return its exit status and, in a line, what it said last."""
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "UACME_CHALLENGE_PATH": config["challenges"],
@@ -168,8 +169,10 @@ def call(config: dict[str, Any], *words: str) -> tuple[int, str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OrderError(f"uacme: {error}") from None
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
-    return done.returncode, lines[-1] if lines else f"exit status {done.returncode}"
+    # Of a server's refusal it prints the whole document, with the reason somewhere within (RFC 7807).
+    lines = [line.removeprefix("uacme: ") for line in done.stdout.splitlines() if line.startswith("uacme: ")]
+    details = re.findall(r'"detail":\s*"((?:[^"\\]|\\.)*)"', done.stdout)
+    return done.returncode, ": ".join([*lines[-1:], *details[-1:]]) or f"exit status {done.returncode}"
 
 
 def has_account(config: dict[str, Any], status: dict[str, Any]) -> bool:
