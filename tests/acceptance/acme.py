@@ -16,7 +16,7 @@ CA = f"{FOLDER}/server.pem"
 _NAMES = "pebble-challtestsrv -defaultIPv4 {} -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
 # It refuses some of the nonces, which clients have to bear (RFC 8555, 6.5), in per cent.
 _SERVER = f"pebble -config {FOLDER}/pebble.json -dnsserver 127.0.0.1:8053"
-_ENVIRONMENT = "env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=30"
+_ENVIRONMENT = "env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=10"
 
 
 def install(machine: Machine) -> bool:

@@ -29,7 +29,7 @@ if (isset($_GET['fill'])) {
     echo $mb;
 }
 if (isset($_GET['share'])) {
-    echo function_exists('shmop_open') && shmop_open(%d, 'n', 0600, 1 << 20) ? 'made' : 'refused';
+    echo function_exists('shmop_open') && shmop_open(%d, 'c', 0600, 1 << 20) ? 'made' : 'refused';
 }
 if (isset($_GET['sort'])) {
     require __DIR__ . '/wp-load.php';

@@ -46,6 +46,9 @@ PAUSE = timedelta(hours=11)
 SHORT = timedelta(days=10)
 # Seconds for one order; a server may take its time.
 PATIENCE = 600
+# How often uacme is called where the server takes none of its nonces, which any client has to bear (RFC 8555, 6.5); it
+# tries twice by itself.
+ATTEMPTS = 4
 # Exit statuses of uacme(1).
 ISSUED, GOOD = 0, 1
 
@@ -156,19 +159,22 @@ def call(config: dict[str, Any], *words: str) -> tuple[int, str]:
         **({"UACME_CAINFO": config["ca_file"]} if config["ca_file"] else {}),
     }
     known = ["uacme", "--verbose", "--yes", "--confdir", config["account"], "--acme-url", config["directory"]]
-    try:
-        done = subprocess.run(
-            [*known, *words],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise OrderError(f"uacme: {error}") from None
+    for _ in range(ATTEMPTS):
+        try:
+            done = subprocess.run(
+                [*known, *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise OrderError(f"uacme: {error}") from None
+        if done.returncode in (ISSUED, GOOD) or "badNonce" not in done.stdout:
+            break
     # Of a server's refusal it prints the whole document, with the reason somewhere within (RFC 7807).
     lines = [line.removeprefix("uacme: ") for line in done.stdout.splitlines() if line.startswith("uacme: ")]
     details = re.findall(r'"detail":\s*"((?:[^"\\]|\\.)*)"', done.stdout)
