@@ -110,12 +110,13 @@ def changed(
     }
     visits = Visits(blog)
     run = runs.run(folder, variables=variables)
+    visits.end()
     yield variables, run, visits
+    visits = Visits(blog)
     back = runs.run(folder)
     visits.end()
     assert back.code == 0, back.output[-3000:]
     assert {issuer(site) for site in summary.sites} == {"CN=Slipway local CA"}
-    # In place, and there and back.
     assert visits.made > 100
     assert visits.failed == []
     assert runs.run(folder).changes == []
@@ -126,8 +127,11 @@ Changed = tuple[dict[str, Any], Run, Visits]
 
 
 def test_each_site_has_the_certificate_that_it_is_to_have(changed: Changed, summary: Summary) -> None:
-    _, run, _ = changed
+    _, run, visits = changed
     assert run.code == 0, run.output[-3000:]
+    # Meanwhile nobody was turned away.
+    assert visits.made > 100
+    assert visits.failed == []
     blog, docs = summary.of_type("wordpress")[0], summary.of_type("static")[0]
     names = lab_target.sites()[blog.name]
     for name in [names["domain"], *names.get("aliases", [])]:
@@ -196,3 +200,5 @@ def test_an_order_that_fails_is_said_and_the_sites_serve(
     run = runs.run(tmp_path, variables=variables | {"slipway_sites": sites})
     assert run.code == 0, run.output[-3000:]
     assert "Pebble" in issuer(blog, "more.example.test")
+    # A name that comes or goes makes nginx's container anew, which is no matter of certificates.
+    assert runs.run(tmp_path, variables=variables).code == 0
