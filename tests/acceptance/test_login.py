@@ -97,6 +97,21 @@ def test_visitors_learn_no_name_of_a_user(
     assert visitor.get("/wp-sitemap-users-1.xml").status == 404
 
 
+def test_a_user_who_wrote_nothing_has_no_page_either(
+    wordpress_site: Site, summary: Summary, authors: Callable[[Site], Author], mark: str
+) -> None:
+    author, visitor = authors(wordpress_site), Client(wordpress_site, summary.ca_certificate)
+    person = {"username": mark, "email": f"{mark}@example.test", "password": mark * 2, "roles": ["author"]}
+    number = author.api("POST", "/wp/v2/users", person)["id"]
+    try:
+        there, not_there = (visitor.get(f"/author/{name}/") for name in (mark, "nobody-has-this-name"))
+        assert there.status == not_there.status == 404
+        assert mark not in there.title
+        assert visitor.get(f"/author/{author.user}/").status == 200
+    finally:
+        author.api("DELETE", f"/wp/v2/users/{number}", force="true", reassign="1")
+
+
 def test_nobody_is_told_which_names_are_there(
     wordpress_site: Site, summary: Summary, authors: Callable[[Site], Author]
 ) -> None:
