@@ -631,6 +631,7 @@ class Configured:
                 {"name": name, "type": "static", "names": [f"{name}.test"], "certificate": name, "root": "/srv"}
                 for name in sites
             ],
+            "nginx_tls_challenges_dir": str(self.folder.parent / "challenges"),
             "__nginx_tls_config_dir": str(self.folder),
             "__nginx_tls_config_file": str(self.folder / "nginx.conf"),
             "__nginx_tls_check": f"test ! -e {self.folder}/custom/http/broken.conf",
