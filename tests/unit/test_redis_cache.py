@@ -123,63 +123,53 @@ def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             server.communicate()
 
 
-def test_nobody_fills_the_memory_with_what_he_never_finishes(tmp_path: Path) -> None:
-    """What is sent but not complete counts to no maxmemory, and the server's limit is that of all sites."""
-    if not shutil.which("redis-server"):
-        pytest.skip("redis-server is not on this machine")
-    template = (ROOT / "roles/redis_cache/templates/redis.conf.j2").read_text(encoding="utf-8")
-    limits = [line for line in template.splitlines() if line.startswith(("proto-max", "client-query", "maxmemory-cl"))]
-    (tmp_path / "conf").write_text("\n".join([*limits, "port 0", "unixsocket socket", 'save ""', "maxmemory 67mb"]))
-    server = subprocess.Popen(["redis-server", "conf"], stdout=subprocess.PIPE, cwd=tmp_path)
-    try:
-        assert server.stdout
-        assert any(b"accept connections" in line for line in server.stdout)
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.connect(str(tmp_path / "socket"))
-            connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n")
-            assert connection.recv(100).startswith(b"-ERR Protocol error: invalid bulk length")
-    finally:
-        server.kill()
-        server.communicate()
-
-
-def test_an_answer_that_nobody_takes_ends_its_own_connection_alone(tmp_path: Path) -> None:
-    """It is made in memory that counts to no maxmemory, and one command can ask for any number of values."""
+@pytest.fixture
+def connected(tmp_path: Path) -> Iterator[Callable[[], socket.socket]]:
+    """Give what connects to a server that has the role's limits of what clients take."""
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not on this machine")
     template = (ROOT / "roles/redis_cache/templates/redis.conf.j2").read_text(encoding="utf-8")
     limits = [line for line in template.splitlines() if line.startswith(("proto-max", "client-", "maxmemory-cl"))]
     (tmp_path / "conf").write_text("\n".join([*limits, "port 0", "unixsocket socket", 'save ""', "maxmemory 67mb"]))
     server = subprocess.Popen(["redis-server", "conf"], stdout=subprocess.PIPE, cwd=tmp_path)
-    size = 15 * 1024 * 1024
+    with ExitStack() as stack:
+        stack.callback(server.communicate)
+        stack.callback(server.kill)
 
-    def connected(stack: ExitStack) -> socket.socket:
-        connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-        connection.settimeout(20)
-        connection.connect(str(tmp_path / "socket"))
-        return connection
+        def connect() -> socket.socket:
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(20)
+            connection.connect(str(tmp_path / "socket"))
+            return connection
 
-    try:
         assert server.stdout
         assert any(b"accept connections" in line for line in server.stdout)
-        with ExitStack() as stack:
-            greedy, other = connected(stack), connected(stack)
-            greedy.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\n" % (size, bytes(size)))
-            assert greedy.recv(100) == b"+OK\r\n"
-            greedy.sendall(b"MGET" + b" k" * 40 + b"\r\n")
-            taken = 0
-            with suppress(ConnectionError):
-                while piece := greedy.recv(1 << 20):
-                    taken += len(piece)
-            assert taken < 40 * size
-            other.sendall(b"INFO memory\r\n")
-            peak = re.search(rb"used_memory_peak:(\d+)", other.recv(1 << 16))
-            assert peak
-            assert int(peak[1]) < 10 * size
-    finally:
-        server.kill()
-        server.communicate()
+        yield connect
+
+
+def test_nobody_fills_the_memory_with_what_he_never_finishes(connected: Callable[[], socket.socket]) -> None:
+    """What is sent but not complete counts to no maxmemory, and the server's limit is that of all sites."""
+    connection = connected()
+    connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n")
+    assert connection.recv(100).startswith(b"-ERR Protocol error: invalid bulk length")
+
+
+def test_an_answer_that_nobody_takes_ends_its_own_connection_alone(connected: Callable[[], socket.socket]) -> None:
+    """It is made in memory that counts to no maxmemory, and one command can ask for any number of values."""
+    size = 15 * 1024 * 1024
+    greedy, other = connected(), connected()
+    greedy.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\n" % (size, bytes(size)))
+    assert greedy.recv(100) == b"+OK\r\n"
+    greedy.sendall(b"MGET" + b" k" * 40 + b"\r\n")
+    taken = 0
+    with suppress(ConnectionError):
+        while piece := greedy.recv(1 << 20):
+            taken += len(piece)
+    assert taken < 40 * size
+    other.sendall(b"INFO memory\r\n")
+    peak = re.search(rb"used_memory_peak:(\d+)", other.recv(1 << 16))
+    assert peak
+    assert int(peak[1]) < 10 * size
 
 
 def test_a_user_may_do_what_a_cache_does(ask: Ask) -> None:
