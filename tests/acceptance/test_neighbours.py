@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.acceptance.beside import beside
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
@@ -38,15 +39,7 @@ if (isset($_GET['sort'])) {
 }
 """
 # A machine beside the host, which sends packets for containers to it.
-NEIGHBOUR = """\\
-ip netns add neighbour
-ip link add neighbour0 type veth peer name inside netns neighbour
-ip address add 192.0.2.1/30 dev neighbour0
-ip link set neighbour0 up
-ip -n neighbour address add 192.0.2.2/30 dev inside
-ip -n neighbour link set inside up
-ip -n neighbour route add default via 192.0.2.1
-"""
+NEIGHBOUR = beside("neighbour", "192.0.2.1/30", "192.0.2.2/30")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 
 from tests.acceptance import ftps, web
+from tests.acceptance.beside import beside
 from tests.acceptance.machine import Machine
 from tests.acceptance.summary import Site, Summary
 from tests.acceptance.waiting import wait_until
@@ -21,16 +22,10 @@ from tests.acceptance.web import Client
 
 PASSIVE_PORTS = range(21100, 21150)
 # A machine that has the address of a cloud's metadata service, and that the host passes packets on to.
-CLOUD = """\
-ip netns add cloud
-ip link add cloud0 type veth peer name inside netns cloud
-ip address add 169.254.169.253/30 dev cloud0
-ip link set cloud0 up
-ip -n cloud address add 169.254.169.254/30 dev inside
-ip -n cloud link set inside up
-ip -n cloud route add default via 169.254.169.253
-setsid ip netns exec cloud python3 -m http.server 8086 >/dev/null 2>&1 </dev/null &
-"""
+CLOUD = (
+    beside("cloud", "169.254.169.253/30", "169.254.169.254/30")
+    + "setsid ip netns exec cloud python3 -m http.server 8086 >/dev/null 2>&1 </dev/null &\n"
+)
 NO_CLOUD = "ip netns pids cloud | xargs -r kill; ip netns del cloud"
 ASK_CLOUD = "python3 -c \"import urllib.request; urllib.request.urlopen('http://169.254.169.254:8086/', timeout=5)\""
 ASK_CLOUD_PHP = "<?php echo @fsockopen('169.254.169.254', 8086, $code, $text, 3) ? 'open' : 'closed';"
