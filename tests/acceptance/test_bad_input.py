@@ -46,18 +46,19 @@ class Case:
     @property
     def marks(self) -> list[pytest.MarkDecorator]:
         """Of what is wrong in the list, whose lines the tests of the filter have, only some cost a run each time."""
-        return [] if self.variables.__name__ != "in_sites" or self.name in RUN_ALWAYS else [pytest.mark.full]
+        return [pytest.mark.full] if isinstance(self.variables, _InSites) and self.name not in RUN_ALWAYS else []
 
 
-def _sites(change: Callable[[Sites], object]) -> Callable[[Sites], dict[str, Any]]:
-    """Return what takes the inventory's sites and makes one mistake in them."""
+@dataclass(frozen=True)
+class _InSites:
+    """Takes the inventory's sites and makes one mistake in them."""
 
-    def in_sites(given: Sites) -> dict[str, Any]:
+    change: Callable[[Sites], object]
+
+    def __call__(self, given: Sites) -> dict[str, Any]:
         sites = copy.deepcopy(given)
-        change(sites)
+        self.change(sites)
         return {"slipway_sites": sites}
-
-    return in_sites
 
 
 def _set(**variables: Any) -> Callable[[Sites], dict[str, Any]]:
@@ -72,63 +73,63 @@ def _static(sites: Sites) -> dict[str, Any]:
 CASES = (
     Case(
         "unknown key of a site",
-        _sites(lambda sites: sites[0].update(titel="A")),
+        _InSites(lambda sites: sites[0].update(titel="A")),
         ("slipway_sites[0].titel (", "'titel'", "title"),
     ),
     Case(
         "unknown key of an administrator",
-        _sites(lambda sites: sites[0]["admin"].update(mail="a@example.test")),
+        _InSites(lambda sites: sites[0]["admin"].update(mail="a@example.test")),
         ("slipway_sites[0].admin.mail", "'mail'", "email"),
     ),
     Case(
         "unknown key of a user",
-        _sites(lambda sites: sites[0].update(users=[{"name": "a", "email": "a@b.test", "role": "editor", "age": 7}])),
+        _InSites(lambda sites: sites[0].update(users=[{"name": "a", "email": "a@b.test", "role": "editor", "age": 7}])),
         ("slipway_sites[0].users[0].age", "'age'", "role"),
     ),
     Case(
         "unknown key of a source",
-        _sites(lambda sites: _static(sites)["source"].update(branch="main")),
+        _InSites(lambda sites: _static(sites)["source"].update(branch="main")),
         (".source.branch", "'branch'", "version"),
     ),
     Case(
         "duplicate name",
-        _sites(lambda sites: sites[1].update(name=sites[0]["name"])),
+        _InSites(lambda sites: sites[1].update(name=sites[0]["name"])),
         ("slipway_sites[1].name", "twice", "slipway_sites[0].name"),
     ),
     Case(
         "duplicate domain",
-        _sites(lambda sites: sites[1].update(aliases=[sites[0]["domain"]])),
+        _InSites(lambda sites: sites[1].update(aliases=[sites[0]["domain"]])),
         ("slipway_sites[1].aliases", "twice", "slipway_sites[0].domain"),
     ),
     Case(
         "invalid domain",
-        _sites(lambda sites: sites[0].update(domain="not_a_domain")),
+        _InSites(lambda sites: sites[0].update(domain="not_a_domain")),
         ("slipway_sites[0].domain", "'not_a_domain'", "host name"),
     ),
     Case(
         "a name of a pool of PHP",
-        _sites(lambda sites: sites[0].update(name="www")),
+        _InSites(lambda sites: sites[0].update(name="www")),
         ("slipway_sites[0].name", "'www'", "PHP-FPM"),
     ),
     Case(
         "password with a line break",
-        _sites(lambda sites: sites[0].update(cache_password=f"{SHORT}-{SHORT}\n")),
+        _InSites(lambda sites: sites[0].update(cache_password=f"{SHORT}-{SHORT}\n")),
         ("slipway_sites[0].cache_password", "line break at its end"),
         (SHORT,),
     ),
     Case(
         "an address without a dot",
-        _sites(lambda sites: sites[0]["admin"].update(email="captain@intranet")),
+        _InSites(lambda sites: sites[0]["admin"].update(email="captain@intranet")),
         ("slipway_sites[0].admin.email", "'captain@intranet'", "dot"),
     ),
     Case(
         "a time zone that no host has",
-        _sites(lambda sites: sites[0].update(timezone="Europe/Hamburg")),
+        _InSites(lambda sites: sites[0].update(timezone="Europe/Hamburg")),
         ("slipway_sites[0].timezone", "'Europe/Hamburg'", "Europe/Berlin"),
     ),
     Case(
         "a line for nginx that leaves its block",
-        _sites(lambda sites: sites[0].update(nginx=["gzip off;", "} server { listen 81; }"])),
+        _InSites(lambda sites: sites[0].update(nginx=["gzip off;", "} server { listen 81; }"])),
         ("slipway_sites[0].nginx[1]", "listen 81", "doesn't open"),
     ),
     Case(
@@ -152,27 +153,27 @@ CASES = (
         _set(ftp_options={"ssl_enable": False}),
         ("ftp_options", "ssl_enable", "encryption"),
     ),
-    Case("id of another", _sites(lambda sites: sites[0].update(uid=33)), ("slipway_sites[0].uid", "33", "20000")),
+    Case("id of another", _InSites(lambda sites: sites[0].update(uid=33)), ("slipway_sites[0].uid", "33", "20000")),
     Case(
         "unknown type",
-        _sites(lambda sites: sites[0].update(type="drupal")),
+        _InSites(lambda sites: sites[0].update(type="drupal")),
         ("slipway_sites[0].type", "'drupal'", "wordpress, static"),
     ),
     Case("unknown provider", _set(slipway_provider="podman"), ("slipway_provider", "'podman'", "compose, native")),
     Case(
         "administrator called admin",
-        _sites(lambda sites: sites[0]["admin"].update(name="SiteAdmin")),
+        _InSites(lambda sites: sites[0]["admin"].update(name="SiteAdmin")),
         ("slipway_sites[0].admin.name", "'SiteAdmin'", "must not contain 'admin'"),
     ),
     Case(
         "short password",
-        _sites(lambda sites: sites[0]["admin"].update(password=SHORT)),
+        _InSites(lambda sites: sites[0]["admin"].update(password=SHORT)),
         ("slipway_sites[0].admin.password", str(len(SHORT)), "at least 12"),
         (SHORT,),
     ),
     Case(
         "short password of the database",
-        _sites(lambda sites: sites[0].update(database_password=SHORT)),
+        _InSites(lambda sites: sites[0].update(database_password=SHORT)),
         ("slipway_sites[0].database_password", str(len(SHORT)), "at least 12"),
         (SHORT,),
     ),
