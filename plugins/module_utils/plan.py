@@ -328,6 +328,7 @@ def figures(
     ``settings`` are variables beside the public ones of the roles: their private ones, and C(slipway_disk_min_mb).
     """
     native = [component for component in components if "provider" not in component]
+    own_ports, own_ranges = ports(host, plan), port_ranges(host, plan)
     return {
         # Whom visitors reach comes first.
         "__slipway_native_roles": native[::-1],
@@ -338,9 +339,9 @@ def figures(
         "__slipway_memory_mb": memory_mb(host, sites, plan, components, settings["__php_fpm_wordpress_opcache_mb"]),
         "__slipway_disk_mb": disk_mb(settings.get("slipway_disk_min_mb", DISK_MB[host.provider])),
         "__slipway_disk_parts": disk_parts(host),
-        "__slipway_ports": ports(host, plan),
-        "__slipway_port_ranges": port_ranges(host, plan),
-        "__slipway_port_clashes": port_clashes(ports(host, plan), port_ranges(host, plan)),
+        "__slipway_ports": own_ports,
+        "__slipway_port_ranges": own_ranges,
+        "__slipway_port_clashes": port_clashes(own_ports, own_ranges),
         "__slipway_workers": roles.most_workers(
             sites,
             int(host.settings["php_fpm_wordpress_memory_mb"]),
