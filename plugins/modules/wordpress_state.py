@@ -29,7 +29,8 @@ description:
 options:
   argv:
     description:
-      - How the program of a site is run, with the options that it gets. C({name}) in a word stands for the site's name.
+      - How the program of a site is run, with the options that it gets. C({name}) in a word stands for the site's name,
+        C({patience}) for the seconds after which it has to be ended.
     type: list
     elements: str
     required: true
@@ -199,7 +200,9 @@ def wanted(site: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _filled(text: str, site: dict[str, Any]) -> str:
     folder = os.path.dirname(site["root"])  # noqa: PTH120 - a text
-    return text.replace("{name}", site["name"]).replace("{folder}", folder)
+    for key, value in (("name", site["name"]), ("folder", folder), ("patience", str(PATIENCE))):
+        text = text.replace(f"{{{key}}}", value)
+    return text
 
 
 def call(argv: list[str], chdir: str, said: str) -> dict[str, Any]:
@@ -261,7 +264,7 @@ def keep(given: dict[str, Any], *, check: bool) -> dict[str, dict[str, Any]]:
     current = is_current(given["program"], given["program_checksum"])
 
     def one(site: dict[str, Any]) -> dict[str, Any]:
-        argv = [_filled(word, site).replace("{patience}", str(PATIENCE)) for word in given["argv"]]
+        argv = [_filled(word, site) for word in given["argv"]]
         answer = call(argv, given["chdir"], json.dumps(wanted(site, given)))
         # Nothing could answer yet, or nothing that knows of all that is asked.
         blind = check and "error" in answer and ("silent" in answer or not current)
