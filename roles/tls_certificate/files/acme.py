@@ -196,15 +196,18 @@ def make_account(config: dict[str, Any], status: dict[str, Any]) -> None:
     status["account"] = {key: config[key] for key in ("directory", "email")}
 
 
+def is_other(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Tell whether what was ordered last, if anything, is not of this server, the key and the names; or has ended."""
+    where = paths(config, wanted["name"])
+    return told.get("directory") != config["directory"] or not fits(
+        certificate_of(where.ordered), private_key(where.key), wanted["names"]
+    )
+
+
 def is_missing(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) -> bool:
     """Tell whether what is in place is not what this server issued for the key and the names."""
     where = paths(config, wanted["name"])
-    ordered = certificate_of(where.ordered)
-    return (
-        told.get("directory") != config["directory"]
-        or not fits(ordered, private_key(where.key), wanted["names"])
-        or ordered != certificate_of(where.served)
-    )
+    return is_other(config, wanted, told) or certificate_of(where.ordered) != certificate_of(where.served)
 
 
 def order(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) -> bool:
@@ -212,12 +215,11 @@ def order(config: dict[str, Any], wanted: dict[str, Any], told: dict[str, Any]) 
     where = paths(config, wanted["name"])
     key = private_key(where.key)
     ordered = certificate_of(where.ordered)
-    forced = told.get("directory") != config["directory"] or not fits(ordered, key, wanted["names"])
     write(where.request, request(key, wanted["names"]), 0o600)
     options = ["--hook", config["hook"]]
-    if forced:
+    if ordered is None or is_other(config, wanted, told):
         options += ["--force"]
-    elif ordered:
+    else:
         options += ["--days", str(days_left_at_renewal(ordered))]
     code, said = call(config, *options, "issue", str(where.request))
     if code not in (ISSUED, GOOD):
