@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase, VariableLayer
 from ansible.plugins.loader import lookup_loader
 from ansible.template import trust_as_template
-from ansible_collections.slipway.stack.plugins.filter import slipway_roles, slipway_sites
+from ansible_collections.slipway.stack.plugins.filter import slipway_platform, slipway_roles, slipway_sites
 from ansible_collections.slipway.stack.plugins.module_utils import plan
 
 DOCUMENTATION = r"""
@@ -32,7 +32,7 @@ options:
     description:
       - Whether nothing refuses the run any more, so that passwords that nobody gave are made and kept on the
         controller. Otherwise those that aren't there yet are made up, and never kept; so it is in check mode.
-      - With it no type is checked, since that was done before.
+      - With it no type is checked and no role asserts its settings again, since that was done before.
     type: bool
     default: false
   show:
@@ -95,12 +95,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         variables = task_vars or {}
         listed = self._read(_ROOT / "playbooks/vars/components.yml")
         components = listed["__slipway_components"]
-        names = [
-            *dict.fromkeys(one["role"] for one in components),
-            "tls_certificate",
-            *listed["__slipway_common_roles"],
-            *listed["__slipway_hardening"].values(),
-        ]
+        common = [*listed["__slipway_common_roles"], *listed["__slipway_hardening"].values()]
+        names = [*dict.fromkeys(one["role"] for one in components), "tls_certificate", *common]
         specifications = {
             name: self._read(_ROOT / f"roles/{name}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
             # Of a final plan they were checked before.
@@ -138,6 +134,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             "__slipway_sites": complete,
             "__slipway_logins": slipway_roles.summary_logins(complete, made_names, settings["slipway_secrets_dir"]),
         }
+        if arguments["final"]:
+            # The roles need not look at their settings a second time.
+            facts |= {f"__{name}_validated": True for name in names}
+            # Settings that can't work, and were refused, would have none.
+            known = raw | facts
+            facts["__slipway_packages"] = self._packages(plan.roles_of(host, components), host, templar, known)
+            facts["__slipway_base_packages"] = self._packages(common, host, templar, known)
         # As set_fact does: for this run alone, never in a cache of facts.
         self.register_host_variables({}, VariableLayer.CACHEABLE_FACT)
         self.register_host_variables(facts, VariableLayer.EPHEMERAL_FACT)
@@ -145,6 +148,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             secrets = frozenset().union(*(plan.secret_keys(options) for options in specifications.values()))
             result["plan"] = plan.masked(told, secrets) | {"host": plan.shown(figures)}
         return {**result, "changed": False}
+
+    def _packages(self, roles: list[str], host: plan.Host, templar: Any, variables: dict[str, Any]) -> list[str]:
+        """Return the packages that the roles of a host have there, each once, in their order."""
+        found: dict[str, None] = {}
+        for role in roles:
+            folder = _ROOT / f"roles/{role}/vars"
+            known = dict(variables)
+            for file in slipway_platform.platform_files(variables["ansible_facts"], str(folder), host.provider):
+                known |= self._read(Path(file))
+            name = f"__{role}_host_packages"
+            if name in known:
+                found |= dict.fromkeys(templar.copy_with_new_env(available_variables=known).template(known[name]))
+        return list(found)
 
     def _read(self, path: Path) -> dict[str, Any]:
         """Return a file of variables as it is written; empty if it isn't there."""

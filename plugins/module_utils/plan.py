@@ -110,6 +110,16 @@ def told(host: Host, sites: list[dict[str, Any]]) -> Told:
     return made
 
 
+def roles_of(host: Host, components: list[dict[str, Any]]) -> list[str]:
+    """Return the roles of what a host serves with, in the order of a run."""
+    certificates = ["tls_certificate"] if {"web", "ftp"} & host.groups else []
+    return certificates + [
+        one["role"]
+        for one in components
+        if one["group"] in host.groups and one.get("provider", host.provider) == host.provider
+    ]
+
+
 def _key_gid(host: Host) -> int:
     # Packaged servers read their keys as root.
     return int(host.settings["nginx_tls_container_uid"]) if host.compose else 0

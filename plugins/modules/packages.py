@@ -10,7 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: packages
-short_description: Installs packages, and asks the package manager only where one is missing
+short_description: Installs or removes packages, and calls the package manager only where there is something to do
 description:
   - Installs what is missing as M(ansible.builtin.package) does, after a look into the database of dpkg or apk. As a
     rule nothing is missing, and a call of the package manager takes seconds.
@@ -22,10 +22,21 @@ options:
     type: list
     elements: str
     required: true
+  state:
+    description: Whether they are to be there. What only they needed goes with them where the manager does so.
+    type: str
+    choices: [present, absent]
+    default: present
   install:
     description: Whether what is missing is installed; otherwise the task only looks.
     type: bool
     default: true
+  remember:
+    description:
+      - Whether the run takes what is in place by now for in place until its end, so that no later task of this kind
+        looks again, neither for these packages nor for some of them.
+    type: bool
+    default: false
   options:
     description: Given on to the package manager's module.
     type: dict
@@ -87,7 +98,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "install": {"type": "bool", "default": True},
+            "remember": {"type": "bool", "default": False},
             "options": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

@@ -14,7 +14,7 @@ import jinja2
 import pytest
 from jinja2 import nodes
 
-from tests.repository import ROLE_NAMES, ROLES, ROOT, Task, all_tasks, load, strings
+from tests.repository import COMPONENTS, ROLE_NAMES, ROLES, ROOT, Task, all_tasks, load, strings
 from tools import role_readme
 
 TASKS = all_tasks()
@@ -243,7 +243,7 @@ def test_every_task_that_handles_a_secret_has_no_log() -> None:
 
 
 # Task files that playbooks call by themselves and that need the provider's values.
-ENTRY_POINTS = ("main.yml", "dump.yml")
+ENTRY_POINTS = ("main.yml", "load.yml", "dump.yml")
 
 
 def provider_branches(role: str, *parts: str) -> list[str]:
@@ -370,3 +370,23 @@ def test_filters_are_called_by_their_full_names() -> None:
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".j2")]
     findings = [f"{path.relative_to(ROOT)}: {name}" for path in paths for name in short.findall(path.read_text())]
     assert not findings
+
+
+# Packages that a run can't install with those of all others, and why.
+APART = {
+    "docker_engine": "its first start goes by what is configured before",
+    "static_site": "nobody gets git or http-server for other sites, and the latter comes without what it recommends",
+}
+
+
+@pytest.mark.parametrize("role", sorted({component["role"] for component in COMPONENTS} | {"tls_certificate"}))
+def test_packages_of_a_role_are_announced_to_the_whole_run(role: str) -> None:
+    """Which installs them for all roles at once."""
+    installing = [
+        task.arguments["names"]
+        for task in TASKS
+        if task.module == "packages"
+        and task.path.is_relative_to(ROOT / "roles" / role)
+        and task.arguments.get("install", True)
+    ]
+    assert role in APART or set(installing) == {f"{{{{ __{role}_host_packages }}}}"}

@@ -296,7 +296,7 @@ def test_temporary_files_left_over_are_cleaned_away(machine: Machine, blog: Site
     folder = scratch(machine, blog)
     machine.run(
         f"mkdir -p {folder}/deep && touch {folder}/new {folder}/old {folder}/deep/old"
-        f" && touch -d '2 days ago' {folder}/old {folder}/deep/old && chown -R 20001:20001 {folder}"
+        f" && touch -d @$(($(date +%s) - 172800)) {folder}/old {folder}/deep/old && chown -R 20001:20001 {folder}"
     )
     machine.run(cron(machine, blog))
     assert machine.run(f"cd {folder} && find . -name old -o -name new") == "./new"

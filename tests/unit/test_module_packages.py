@@ -63,9 +63,13 @@ def test_the_manager_is_asked_only_where_something_is_missing(tmp_path: Path) ->
         {"packages": {"names": there}, "register": "quiet"},
         {"packages": {"names": [*there, "slipway-none"], "install": False}, "register": "looked"},
         {"packages": {"names": [*there, "slipway-none"]}, "register": "asked", "ignore_errors": True},
+        # What was there a task ago is not looked at again, and all else is.
+        {"packages": {"names": [*there, "slipway-none"], "install": False, "remember": True}},
+        {"packages": {"names": there[:1]}, "vars": {"ansible_python_interpreter": "/bin/false"}, "register": "known"},
+        {"packages": {"names": ["slipway-none"], "install": False}, "register": "again"},
         {
             "ansible.builtin.copy": {
-                "content": "{{ [quiet, looked, asked] | to_json }}",
+                "content": "{{ [quiet, looked, asked, known, again] | to_json }}",
                 "dest": str(tmp_path / "said.json"),
             },
             "check_mode": False,
@@ -82,10 +86,12 @@ def test_the_manager_is_asked_only_where_something_is_missing(tmp_path: Path) ->
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     playbook(tmp_path, "--check")
-    quiet, looked, asked = json.loads((tmp_path / "said.json").read_text())
+    quiet, looked, asked, known, again = json.loads((tmp_path / "said.json").read_text())
     assert not quiet["changed"]
     assert quiet["missing"] == []
     assert not looked["changed"]
     assert looked["missing"] == ["slipway-none"]
     assert asked["failed"]
     assert "slipway_none" in asked["msg"]
+    assert known["missing"] == []
+    assert again["missing"] == ["slipway-none"]

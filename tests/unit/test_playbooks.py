@@ -441,6 +441,25 @@ def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory
     assert "/var/lib/docker" not in found
 
 
+@pytest.mark.parametrize(
+    ("provider", "there", "absent"),
+    [
+        ("native", {"nginx", "mariadb-server", "vsftpd", "python3-cryptography", "python3-pymysql"}, "mmdebstrap"),
+        ("compose", {"mmdebstrap", "python3-cryptography", "python3-pymysql"}, "nginx"),
+    ],
+)
+def test_packages_of_all_roles_are_installed_at_once(
+    inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, there: set[str], absent: str
+) -> None:
+    """And what the other provider would install is not."""
+    value = "{{ __slipway_packages | to_json }}"
+    monkeypatch.setattr("tests.unit.test_playbooks.PLANNED", PLANNED.replace("- plan:", "- plan: {{final: true}}"))
+    found = json.loads(derive(inventory, value, tmp_path / "a", slipway_provider=provider))
+    assert there <= set(found)
+    assert absent not in found
+    assert len(set(found)) == len(found)
+
+
 def test_a_playbook_by_itself_says_what_it_lacks(inventory: Inventory) -> None:
     """Without the plan a role would take its sites for none, and remove those that are there."""
     folder = str(inventory.write())
