@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from molecule.interpolation import Interpolator, TemplateWithDefaults
 
 from lab import platforms
 from tests.repository import ROLE_NAMES, ROOT, load
@@ -38,6 +39,15 @@ def test_a_scenario_is_a_few_lines(name: str) -> None:
     assert [path.name for path in (MOLECULE / name).iterdir()] == ["molecule.yml"]
     assert len(text.splitlines()) <= (20 if name.startswith("site") else 4)
     assert load(MOLECULE / name / "molecule.yml")["scenario"]["name"] == name
+
+
+@every_scenario
+def test_molecule_can_fill_in_the_variables_of_a_scenario(name: str) -> None:
+    """Its placeholders are not a shell's: an empty default is none of them."""
+    filled = Interpolator(TemplateWithDefaults, {"MOLECULE_LANE": "2"}).interpolate(
+        (MOLECULE / name / "molecule.yml").read_text(encoding="utf-8")
+    )
+    assert "$" not in filled
 
 
 @every_scenario
