@@ -98,6 +98,7 @@ class Platform:
             "default_ipv4": {"address": "192.0.2.7", "interface": "eth0"},
             "default_ipv6": {},
             "all_ipv4_addresses": ["192.0.2.7"],
+            "all_ipv6_addresses": ["2001:db8::7", "fe80::7"],
             "hostname": self.name,
             "nodename": self.name,
             "fqdn": f"{self.name}.example.test",
@@ -231,8 +232,8 @@ def moved(name: str, value: Any) -> Any:
 @dataclass(frozen=True)
 class Host:
     """One way to be served: a platform, a provider, whether database and cache are on another host, the system in the
-    images where it is given, whether all sites are files that nginx serves, and whether all that can be moved is away
-    from its default, behind a proxy."""
+    images where it is given, whether all sites are files that nginx serves, whether all that can be moved is away
+    from its default, behind a proxy, and whether its kernel has no IPv6."""
 
     platform: Platform
     provider: str
@@ -240,15 +241,20 @@ class Host:
     base: str = ""
     files: bool = False
     away: bool = False
+    ipv4: bool = False
 
     @property
     def name(self) -> str:
-        words = [word for word in ("apart", "files", "away") if getattr(self, word)]
+        words = [word for word in ("apart", "files", "away", "ipv4") if getattr(self, word)]
         return "-".join([self.platform.name, self.provider, *words, *self.base.split()])
 
     @property
     def sites(self) -> list[dict[str, Any]]:
         return [site for site in SITES if site["name"] == "docs"] if self.files else SITES
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return self.platform.facts | ({"all_ipv6_addresses": []} if self.ipv4 else {})
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -261,8 +267,15 @@ class Host:
 
 DEBIAN = Platform("Debian 13", "systemd")
 ALPINE = Platform("Alpine 3.23", "openrc")
-# Each provider, service manager and family of systems once: what `make test-fast` looks at.
-FEW = [Host(DEBIAN, "compose"), Host(DEBIAN, "native"), Host(ALPINE, "native")]
+# Each provider, service manager and family of systems once, one of each provider without IPv6: what `make test-fast`
+# looks at.
+FEW = [
+    Host(DEBIAN, "compose"),
+    Host(DEBIAN, "native"),
+    Host(ALPINE, "native"),
+    Host(DEBIAN, "compose", ipv4=True),
+    Host(DEBIAN, "native", ipv4=True),
+]
 # What differs from those in a value here and there. Rendering takes seconds for each host.
 OTHERS = [
     # All else that a run is let through on.
@@ -422,23 +435,25 @@ def _playbook(hosts: list[Host]) -> list[dict[str, Any]]:
     plays: list[dict[str, Any]] = [
         {**every, "tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}]},
         # Ends the run with what is wrong.
-        {
-            **every,
-            "any_errors_fatal": True,
-            "tasks": [{"slipway.stack.plan": {"final": keep}} for keep in (False, True)],
-        },
+        {**every, "any_errors_fatal": True, "tasks": [{"slipway.stack.plan": {"final": False}}]},
     ]
-    for role in ORDER:
-        names = [host.name for host in hosts if runs(role, host)]
-        if names:
-            plays.append({**every, "hosts": ",".join(names), "ignore_errors": True, "roles": [role]})
+    mine = {role: ",".join(host.name for host in hosts if runs(role, host)) for role in ORDER}
+    plays += [
+        {**every, "hosts": names, "tasks": [{"include_role": {"name": role, "tasks_from": "validate"}}]}
+        for role, names in mine.items()
+        if names
+    ]
+    plays.append({**every, "any_errors_fatal": True, "tasks": [{"slipway.stack.plan": {"final": True}}]})
+    plays += [
+        {**every, "hosts": names, "ignore_errors": True, "roles": [role]} for role, names in mine.items() if names
+    ]
     return plays
 
 
 def _inventory(hosts: list[Host], folder: Path) -> dict[str, Any]:
     variables = {
         host.name: {
-            "facts": host.platform.facts,
+            "facts": host.facts,
             "slipway_provider": host.provider,
             "slipway_sites": host.sites,
             "slipway_state_dir": str(folder / "state"),

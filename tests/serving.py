@@ -141,6 +141,8 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         body = json.dumps(dict(self.headers.items())).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", 'W/"26676-11-2026-11-29T00:00:00.000Z"')
+        self.send_header("Last-Modified", "Sun, 29 Nov 2026 00:00:00 GMT")
         self.end_headers()
         self.wfile.write(body)
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,8 +99,12 @@ def test_no_log_holds_a_secret(machine: Machine, secrets: dict[str, str]) -> Non
 
 def test_keys_are_readable_for_their_servers_alone(machine: Machine) -> None:
     assert machine.run(f"stat -c '%U %a' {KEYS}") == "root 750"
-    modes = machine.run(f"stat -c '%U %a' {KEYS}/*.key").splitlines()
-    assert set(modes) <= {"root 640", "root 600"}
+    modes = machine.run(f"stat -c '%n %U %g %a' {KEYS}/*.key").splitlines()
+    assert {line.split()[1] for line in modes} == {"root"}
+    assert {line.split()[3] for line in modes} <= {"640", "600"}
+    groups = {Path(line.split()[0]).stem: line.split()[2] for line in modes}
+    assert groups.pop("ftp", "0") == "0"
+    assert len(set(groups.values())) == 1
 
 
 def test_no_process_shows_a_secret(machine: Machine, secrets: dict[str, str]) -> None:

@@ -67,3 +67,25 @@ def test_images_are_made_by_the_package_manager_of_their_base(host: Host, render
 def test_nobody_listens_for_accounts_that_nobody_has(host: Host, rendered: Rendered) -> None:
     stack = [path.stem for path in rendered.root(host).rglob("compose.d/*.yml")]
     assert {"ftp", "php"} & set(stack) == ({"ftp", "php"} if host.provider == "compose" and not host.files else set())
+
+
+@every_host
+def test_a_host_is_told_of_ipv6_where_it_has_it_alone(host: Host, rendered: Rendered) -> None:
+    """A kernel without it refuses the addresses, networks and rules, so nothing that was told of one starts."""
+    (nginx,) = (text for text in texts(rendered, host, "nginx.conf") if "ssl_reject_handshake" in text)
+    assert ("listen [::]:" in nginx) == (not host.ipv4)
+    if host.provider == "compose":
+        (daemon,) = texts(rendered, host, "daemon.json")
+        assert ('"ip6tables": true' in daemon) == (not host.ipv4)
+        (networks,) = texts(rendered, host, "compose.yml")
+        assert ("enable_ipv6: true" in networks) == (not host.ipv4)
+
+
+@every_wordpress_host
+def test_units_that_call_the_engine_have_its_socket_alone(host: Host, rendered: Rendered) -> None:
+    if (host.provider, host.platform.manager) != ("compose", "systemd"):
+        return
+    for name in ("slipway-stack.service", "slipway-cron-blog.service"):
+        (unit,) = (text.splitlines() for text in texts(rendered, host, name))
+        assert "CapabilityBoundingSet=" in unit
+        assert "RestrictAddressFamilies=AF_UNIX" in unit

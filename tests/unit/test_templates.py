@@ -400,6 +400,9 @@ def loose(service: dict[str, Any]) -> Iterator[str]:
         yield "may write to its root"
     if "ALL" not in service.get("cap_drop", []):
         yield "keeps capabilities"
+    # Of what sites share, each has its part when all want it.
+    if service.get("working_dir", "").startswith("/var/www") and not service.get("cpu_shares"):
+        yield "may have the processor to itself"
     if "no-new-privileges:true" not in service.get("security_opt", []):
         yield "may gain privileges"
     if service.get("restart") in (None, "no"):
