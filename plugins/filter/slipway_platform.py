@@ -27,6 +27,9 @@ def rungs(platform: dict[str, Any] | str) -> list[str]:
         distribution, _, version = platform.partition("-")
         family = distribution
     else:
+        # Of a host that check mode can't look at nothing is known.
+        if not platform:
+            return []
         family = str(platform["os_family"])
         # Whoever gathers a few facts alone may not have them all.
         distribution = str(platform.get("distribution", family))

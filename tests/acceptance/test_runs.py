@@ -88,6 +88,7 @@ def test_check_mode_reports_no_change(summary: Summary, tmp_path: Path, measure:
     assert run.changes == []
     assert run.changed == 0
     assert [name for name, value in summary.secrets().items() if value in run.output] == []
+    assert "[WARNING]" not in run.output
     assert summary.path.read_bytes() == before
 
 
@@ -206,4 +207,5 @@ def test_check_mode_passes_on_a_bare_host(
     measure("--check --diff on a bare target", run.seconds)
     assert run.code == 0, run.output[-3000:]
     assert run.changed > 0
+    assert "[WARNING]" not in run.output
     assert not state.exists()

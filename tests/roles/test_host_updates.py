@@ -172,3 +172,7 @@ def test_a_needed_reboot_is_reported_and_not_done(machine: Machine, converge: Ca
         assert "waits for a reboot: updated: linux-image-1" in converge()
     finally:
         machine.run("rm /run/reboot-required /run/reboot-required.pkgs")
+
+
+def test_it_brings_no_mail_server(machine: Machine) -> None:
+    assert machine.run("ls -d /etc/exim4 /etc/postfix 2>/dev/null || true") == ""

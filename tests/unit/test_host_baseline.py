@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from tests.repository import ROOT, load
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the files have to be root's")
 
-SCRIPT: str = load(ROOT / "roles/host_baseline/vars/main.yml")["__host_baseline_look_at_settings"]
+VARIABLES = load(ROOT / "roles/host_baseline/vars/main.yml")
+SCRIPT: str = VARIABLES["__host_baseline_look_at_settings"]
 NAME = os.uname().nodename
 ZONE, LOCALE, LINE = "Europe/Berlin", "C.UTF-8", f"127.0.1.1 {NAME}"
 
@@ -88,3 +90,27 @@ def test_the_kernel_s_name_and_a_locale_that_is_not_made_are_found(root: Path) -
     assert look(root, name="another") == "hostname"
     (root / "etc/default/locale").write_text("LANG=tlh_KL.UTF-8\n")
     assert look(root, locale="tlh_KL.UTF-8") == "locale"
+
+
+def probe(root: Path, apt: str = "true") -> str:
+    """Return what is said of the package manager of a host with these files."""
+    (root / "bin").mkdir(exist_ok=True)
+    program = root / "bin/apt-get"
+    program.write_text(f"#!/bin/sh\n{apt}\n")
+    program.chmod(0o755)
+    script = VARIABLES["__host_baseline_probe"].replace("/run/cloud-init", f"{root}/run/cloud-init")
+    environment = {**os.environ, "PATH": f"{root}/bin:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environment).stdout
+
+
+def test_a_first_boot_is_waited_for(root: Path) -> None:
+    """cloud-init installs packages as well; its result is there when it is done, well or not."""
+    busy = re.compile(VARIABLES["__host_baseline_busy"])
+    assert not busy.search(probe(root))
+    (root / "run/cloud-init").mkdir(parents=True)
+    assert not busy.search(probe(root))
+    (root / "run/cloud-init/status.json").write_text("{}")
+    assert busy.search(probe(root))
+    (root / "run/cloud-init/result.json").write_text("{}")
+    assert not busy.search(probe(root))
+    assert busy.search(probe(root, "echo 'E: Could not get lock /var/lib/dpkg/lock-frontend.' >&2; exit 100"))

@@ -505,6 +505,41 @@ def test_the_plan_refuses_a_value_of_another_type(inventory: Inventory, variable
     assert said in done.stdout
 
 
+def without_packages(folder: Path, python: str) -> str:
+    """Return a PATH by which no package manager is asked; a shell line says what Python answers."""
+    folder.mkdir()
+    for name, line in {"apt-get": "exit 0", "python3": python}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_check_mode_passes_over_a_host_without_python(inventory: Inventory, tmp_path: Path) -> None:
+    """As a fresh Alpine is one: nothing is known of it, and the run says so."""
+    done = ansible_playbook(
+        "site.yml", "-i", str(inventory.write()), "--check", PATH=without_packages(tmp_path / "bin", "exit 1")
+    )
+    assert done.returncode == 0, done.stdout
+    assert "vm1: Python would be installed" in done.stdout
+
+
+def test_an_undefined_name_within_the_sites_is_said_in_one_line(inventory: Inventory, tmp_path: Path) -> None:
+    site = {"name": "docs", "type": "static", "domain": "docs.example.test", "source": {"folder": "{{ docs_folder }}"}}
+    done = ansible_playbook(
+        "playbooks/check-inventory.yml",
+        "playbooks/validate-hosts.yml",
+        "-i",
+        str(inventory.write(slipway_sites=[site])),
+        PATH=without_packages(tmp_path / "bin", f'exec {sys.executable} "$@"'),
+    )
+    assert done.returncode != 0
+    assert "changed=0" in done.stdout
+    (said,) = (line for line in errors(done.stdout) if "undefined" in line)
+    assert said.endswith(
+        "slipway_sites: uses a variable that is undefined for vm1; define it in the inventory or its Vault"
+    )
+
+
 APART = """
 - hosts: front
   gather_facts: false

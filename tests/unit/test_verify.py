@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.summary import read, read_access
+from tests.acceptance.machine import ASKING, NoRoot, PinnedBackend
+from tests.acceptance.summary import Ssh, read, read_access
 from tests.repository import ROOT
 
 VAULT_PASSWORD = "the password of the vault"
@@ -167,3 +168,39 @@ def test_make_verify_removes_what_it_hands_over() -> None:
     assert "umask 077" in recipe
     assert re.search(r"SLIPWAY_VERIFY_DIR=\$\(mktemp -d\)", recipe)
     assert re.search(r"trap 'rm -rf \"\$SLIPWAY_VERIFY_DIR\"' EXIT", recipe)
+
+
+def test_make_verify_gives_each_program_its_own_arguments() -> None:
+    done = subprocess.run(
+        ["make", "-n", "verify", "ARGS=--ask-vault-pass", "PYTEST_ARGS=-k tls"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    play, tests = done.stdout.split("python -m pytest")
+    assert "--ask-vault-pass" in play.split("tests/verify.yml")[1]
+    assert "--ask-vault-pass" not in tests
+    assert "-k tls" in tests
+    assert "-k tls" not in play
+
+
+class Asking(PinnedBackend):
+    """A host whose sudo asks for a password."""
+
+    def _exec_command(self, command: bytes) -> tuple[int, bytes, bytes]:
+        asked = command.decode().startswith(ASKING)
+        return (0 if asked and self.password == SUDO_PASSWORD else 1), b"", b""
+
+
+@pytest.mark.parametrize("password", [SUDO_PASSWORD, "", "another one"])
+def test_sudo_gets_the_password_that_it_asks_for(password: str) -> None:
+    host = Asking(Ssh("192.0.2.1", 22, "operator", "", "", become_password=password))
+    if password == SUDO_PASSWORD:
+        assert host.get_sudo_command("id", None).startswith(ASKING)
+        assert host.password == password
+        return
+    with pytest.raises(NoRoot, match="make verify ARGS=-K"):
+        host.get_sudo_command("id", None)
+    # What didn't help is sent with no command.
+    assert host.password == ""
