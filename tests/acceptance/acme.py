@@ -13,6 +13,8 @@ FOLDER = "/run/slipway-acme-test"
 DIRECTORY = "https://127.0.0.1:14000/dir"
 # Its own certificate, which is its own authority.
 CA = f"{FOLDER}/server.pem"
+# Where the host has those that its administrator trusts.
+_TRUSTED = "/usr/local/share/ca-certificates/slipway-acme-test.crt"
 _NAMES = "pebble-challtestsrv -defaultIPv4 {} -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
 # It refuses some of the nonces, which clients have to bear (RFC 8555, 6.5), in per cent.
 _SERVER = f"pebble -config {FOLDER}/pebble.json -dnsserver 127.0.0.1:8053"
@@ -22,6 +24,14 @@ _ENVIRONMENT = "env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=10"
 def install(machine: Machine) -> bool:
     """Install Pebble; return whether the system's archive has it."""
     return bool(machine.host.run("apt-get install --yes --no-install-recommends pebble curl").rc == 0)
+
+
+def trusted(machine: Machine) -> str:
+    """Return what a client is told of the server's authority; nothing where it knows those of the host alone."""
+    if not machine.host.system_info.release.startswith("12"):
+        return CA
+    machine.run(f"cp {CA} {_TRUSTED} && update-ca-certificates")
+    return ""
 
 
 def _start(machine: Machine, name: str, command: str) -> None:
@@ -68,3 +78,4 @@ def serving(machine: Machine, address: str, http_port: int, command: str = "") -
         yield
     finally:
         machine.run(f"for file in {FOLDER}/*.pid; do kill $(cat $file) || true; done; rm -r {FOLDER}")
+        machine.run(f"if [ -e {_TRUSTED} ]; then rm {_TRUSTED}; update-ca-certificates; fi")

@@ -78,7 +78,7 @@ def acme(machine: Machine) -> Iterator[Acme]:
     with server.serving(machine, "127.0.0.1", 5002, WEB):
         # As if nothing had failed before.
         machine.run(f"rm -f {STATUS}; cp -a {FOLDER}/public.crt {WORK}/before.crt")
-        config = json.loads(machine.run(f"cat {CONFIG}")) | {"ca_file": server.CA}
+        config = json.loads(machine.run(f"cat {CONFIG}")) | {"ca_file": server.trusted(machine)}
         lines = [
             "#!/bin/sh",
             f"sha256sum {FOLDER}/public.crt >>{WORK}/read",

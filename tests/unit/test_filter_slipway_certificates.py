@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from plugins.filter.slipway_certificates import certificate_fault
+from tests.unit.refusing import refusal
 
 NAMES = ["blog.example.test", "www.blog.example.test"]
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -71,3 +73,21 @@ def test_files_that_hold_something_else_are_refused_by_their_key_of_the_list(key
     assert certificate_fault(good, None, NAMES).startswith("key_file ")
     assert certificate_fault(good, good, NAMES).startswith("key_file ")
     assert "passphrase" in certificate_fault(good, pem(key, b"secret"), NAMES)
+
+
+@pytest.mark.parametrize(("release", "refused"), [("12", True), ("13", False)])
+def test_an_authority_that_the_client_can_not_be_told_of_is_refused(
+    tmp_path: Path, release: str, refused: bool
+) -> None:
+    authority = tmp_path / "authority.pem"
+    authority.touch()
+    said = refusal(
+        tmp_path,
+        "tls_certificate",
+        ansible_facts={"os_family": "Debian", "distribution_major_version": release},
+        tls_certificate_certificates=[{"name": "shop", "names": ["shop.example.com"], "issuer": "acme"}],
+        tls_certificate_acme_directory="https://ca.example.com/dir",
+        tls_certificate_acme_ca_file=str(authority),
+    )
+    assert ("tls_certificate_acme_ca_file is not allowed on localhost; the uacme of Debian 12" in said) == refused
+    assert bool(said) == refused
