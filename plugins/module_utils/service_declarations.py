@@ -25,6 +25,7 @@ SANDBOX = {
     "private_ipc": True,
     "protect_kernel": True,
     "restrict_namespaces": True,
+    "system_calls": ["@system-service"],
 }
 # What starts a service, in seconds, unless it says otherwise.
 TIMEOUT = 90
