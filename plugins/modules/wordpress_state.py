@@ -165,6 +165,11 @@ msg:
   type: list
   elements: str
   returned: success
+notes:
+  description: What somebody should know and act on, a line each that begins with the site.
+  type: list
+  elements: str
+  returned: success
 """
 
 ATTEMPTS = 4
@@ -319,7 +324,8 @@ def main() -> None:
     if module._diff and changed:
         texts = [told(name, answer) for name, answer in answers.items() if answer.get("changed")]
         shown["diff"] = {"prepared": "".join(f"{line}\n" for line in texts)}
-    module.exit_json(changed=changed, msg=lines, **shown)
+    notes = [f"{name}: {note}" for name, answer in answers.items() for note in answer.get("notes", [])]
+    module.exit_json(changed=changed, msg=lines, notes=notes, **shown)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shlex
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -348,6 +349,17 @@ class Machine:
     def web_root(self, site: Site) -> str:
         """Return the folder of a WordPress site's web root, on the host."""
         return f"/srv/slipway/volumes/wordpress_{site.name}" if self.compose else f"/var/www/{site.name}/public"
+
+    @contextmanager
+    def planted(self, site: Site, program: str) -> Iterator[str]:
+        """Yield the path of a program of PHP that is a site's own, while it is in its web root."""
+        root = self.web_root(site)
+        name = f"slipway-test-{uuid.uuid4().hex}.php"
+        self.feed(f"sh -c 'cat >{root}/{name} && chown --reference={root} {root}/{name}'", program)
+        try:
+            yield f"/{name}"
+        finally:
+            self.run(f"rm -f {root}/{name}")
 
     def sql(self, query: str) -> list[str]:
         """Ask the database as its root, over the unix socket; return the first column of each row."""

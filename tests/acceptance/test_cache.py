@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -114,3 +116,53 @@ def test_the_site_lives_without_its_cache(
     seconds = wait_until("the cache is used again", is_cached, BACK)
     measure(f"cache of {wordpress_site.name}: used again after it came back", seconds)
     assert "second" in wordpress_client.get(page).text
+
+
+# Shows the front page, and tells what it took. Asked to, it has another process flush the cache while the page is made.
+PROBE = """<?php
+if (($_GET['do'] ?? '') === 'flush') {
+    require __DIR__ . '/wp-load.php';
+    exit(wp_cache_flush() ? 'flushed' : 'refused');
+}
+$_SERVER['REQUEST_URI'] = '/';
+if (($_GET['do'] ?? '') === 'meanwhile') {
+    $GLOBALS['wp_filter'] = ['init' => [10 => [['accepted_args' => 0, 'function' => function () {
+        $here = home_url('/' . basename(__FILE__) . '?do=flush');
+        $GLOBALS['said'] = wp_remote_retrieve_body(wp_remote_get($here, ['sslverify' => false, 'timeout' => 30]));
+    }]]]];
+}
+register_shutdown_function(function () {
+    while (ob_get_level()) { ob_end_clean(); }
+    echo json_encode([
+        'said' => $GLOBALS['said'] ?? '',
+        'queries' => get_num_queries(),
+        'calls' => $GLOBALS['wp_object_cache']->redis_calls,
+    ]);
+});
+ob_start();
+define('WP_USE_THEMES', true);
+require __DIR__ . '/wp-blog-header.php';
+"""
+# Of a page whose cache is warm, and more than that where another process has just emptied it.
+WARM_CALLS, FLUSHED_QUERIES = 60, 60
+
+
+@pytest.mark.writes
+def test_a_page_costs_few_calls_and_a_flush_meanwhile_little(
+    machine: Machine, wordpress_site: Site, wordpress_client: Client
+) -> None:
+    """Without a query when it is warm; one that sees a flush is not slower than without any cache."""
+    with machine.planted(wordpress_site, PROBE) as path:
+
+        def page(what: str = "") -> dict[str, Any]:
+            answer = wordpress_client.get(f"{path}?do={what}")
+            assert answer.status == 200
+            return dict(json.loads(answer.text))
+
+        page()
+        warm = page()
+        flushed = page("meanwhile")
+    assert warm["queries"] == 0
+    assert 0 < warm["calls"] <= WARM_CALLS
+    assert flushed["said"] == "flushed"
+    assert flushed["queries"] <= FLUSHED_QUERIES

@@ -50,15 +50,11 @@ def test_every_container_serves(
 
 @pytest.mark.writes
 def test_a_session_counts_on_whichever_container_answers(
-    machine: Machine, wordpress_site: Site, wordpress_client: Client, replicas: list[str], mark: str
+    machine: Machine, wordpress_site: Site, wordpress_client: Client, replicas: list[str]
 ) -> None:
-    path = f"{machine.web_root(wordpress_site)}/{mark}.php"
-    lines = "<?php session_start(); echo $_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1, ' ', gethostname();"
-    machine.feed(f"sh -c 'cat >{path} && chown --reference={machine.web_root(wordpress_site)} {path}'", lines)
-    try:
-        answers = [wordpress_client.get(f"/{mark}.php").text.split() for _ in range(6)]
-    finally:
-        machine.run(f"rm {path}")
+    program = "<?php session_start(); echo $_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1, ' ', gethostname();"
+    with machine.planted(wordpress_site, program) as path:
+        answers = [wordpress_client.get(path).text.split() for _ in range(6)]
     assert [number for number, _ in answers] == ["1", "2", "3", "4", "5", "6"]
     assert len({container for _, container in answers}) == len(replicas)
 

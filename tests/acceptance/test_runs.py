@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -23,11 +24,21 @@ from tests.acceptance.conftest import Measure
 from tests.acceptance.machine import Machine
 from tests.acceptance.runs import Run
 from tests.acceptance.summary import Summary
+from tests.acceptance.web import Client
 from tests.repository import ROOT, load
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 BARE_HOST = "bare"
+# What WordPress itself has found by its daily look: a release of the site's series, and one of the next.
+FOUND = """<?php
+require __DIR__ . '/wp-load.php';
+if (isset($_GET['gone'])) { exit(delete_site_transient('update_core') ? 'done' : 'failed'); }
+$releases = [implode('.', array_slice(explode('.', get_bloginfo('version')), 0, 2)) . '.999', '99.0'];
+$found = array_map(fn ($one) => (object) ['response' => 'upgrade', 'current' => $one, 'version' => $one], $releases);
+$all = ['updates' => $found, 'last_checked' => time(), 'version_checked' => get_bloginfo('version')];
+echo set_site_transient('update_core', (object) $all) ? 'done' : 'failed';
+"""
 # Where the lab serves what the sites below are made of.
 DOWNLOADS = "runs"
 
@@ -38,6 +49,10 @@ def second(
 ) -> tuple[Run, dict[str, Any], dict[str, Any]]:
     """Run the playbook again; return the run, and what was seen of secrets meanwhile here and on the target."""
     secrets = summary.secrets()
+    site = summary.of_type("wordpress")[0]
+    client = Client(site, summary.ca_certificate)
+    with machine.planted(site, FOUND) as path:
+        assert client.get(path).text == "done"
     with (
         watching.local_processes(secrets) as end_here,
         machine.background(watching.PROCESSES, json.dumps(secrets)) as end_there,
@@ -45,6 +60,8 @@ def second(
         run = runs.run(tmp_path_factory.mktemp("second"))
         here, there = json.loads(end_here()), json.loads(end_there())
     measure("second run", run.seconds)
+    with machine.planted(site, FOUND) as path:
+        assert client.get(f"{path}?gone").text == "done"
     return run, here, there
 
 
@@ -64,6 +81,10 @@ def test_a_run_tells_what_it_made(second: tuple[Run, dict[str, Any], dict[str, A
         assert site.url in output
     assert str(summary.secrets_dir) in output
     assert str(summary.ca_certificate) in output
+    # Of the newer releases the one that is meant for this series alone.
+    (site, *_) = summary.of_type("wordpress")
+    assert re.search(rf"^ +{site.name}: WordPress \d+\.\d+\.999 mends faults of", output, re.MULTILINE)
+    assert "WordPress 99.0" not in output
     durations = json.loads(summary.path.read_text(encoding="utf-8"))["durations"]
     assert durations["total"] > 0
 

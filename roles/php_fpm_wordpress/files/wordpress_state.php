@@ -574,6 +574,24 @@ final class State
         foreach ($this->users() as $user) {
             $this->keepUser($user);
         }
+        $this->noteRelease();
+    }
+
+    /** Notes a newer release of the same series, with its fixes, where WordPress's own daily look has found one. */
+    private function noteRelease(): void
+    {
+        $series = static fn (string $version): string => implode('.', array_slice(explode('.', $version), 0, 2));
+        $here = (string) self::versionIn($this->root);
+        $newest = $here;
+        foreach ((array) (get_site_transient('update_core')->updates ?? []) as $update) {
+            $found = (string) ($update->current ?? '');
+            if ($series($found) === $series($here) && version_compare($found, $newest, '>')) {
+                $newest = $found;
+            }
+        }
+        if ($newest !== $here) {
+            $this->notes[] = "WordPress $newest mends faults of $here, which php_fpm_wordpress_version asks for";
+        }
     }
 
     /**
