@@ -55,7 +55,7 @@ up: venv ## From nothing to a served stack on a disposable target, or on two [PL
 provision: venv ## Run the playbook alone, against the hosts of INVENTORY
 	$(bin)/ansible-playbook site.yml -i $(hosts) $(ARGS)
 
-plan: venv ## What each role is told on a host, with secrets masked; changes nothing [HOST=vm1, INVENTORY=]
+plan: venv ## What each role is told on a host, with secrets masked; changes nothing [HOST=vm1, INVENTORY=, ARGS=]
 	$(bin)/ansible-playbook playbooks/show-plan.yml -i $(if $(filter lab,$(HOST)),$(lab_inventory),$(hosts)) --limit "$(or $(HOST),all)" $(ARGS)
 
 down: venv ## Remove the target and all else the lab made on this machine

@@ -120,6 +120,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         keep = arguments["final"] and not self._task.check_mode
         paths = slipway_sites.secret_paths(made_names, settings["slipway_secrets_dir"], not keep)
         complete = plan.sites_of(sites, dict(zip(made_names, self._passwords(paths, 32, variables), strict=True)), host)
+        if keep:
+            self._hide(Path(settings["slipway_state_dir"]))
         told = plan.told(host, complete)
         try:
             figures = plan.figures(host, complete, told, components, settings)
@@ -148,6 +150,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             secrets = frozenset().union(*(plan.secret_keys(options) for options in specifications.values()))
             result["plan"] = plan.masked(told, secrets) | {"host": plan.shown(figures)}
         return {**result, "changed": False}
+
+    def _hide(self, folder: Path) -> None:
+        """Have git leave out a folder of secrets, which may lie in a repository of the user's own."""
+        ignored = folder / ".gitignore"
+        # One that is called otherwise was made by the user, perhaps for other files as well.
+        if folder.name == ".slipway" and not ignored.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignored.write_text("*\n", encoding="utf-8")
 
     def _packages(self, roles: list[str], host: plan.Host, templar: Any, variables: dict[str, Any]) -> list[str]:
         """Return the packages that the roles of a host have there, each once, in their order."""

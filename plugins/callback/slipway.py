@@ -52,6 +52,8 @@ LOCKS = Path("~/.ansible/slipway")
 PATIENCE = 600  # seconds to wait for another run
 # Tasks that belong to no role: those of the playbooks themselves, and gathering facts.
 OTHER = "(other tasks)"
+# What goes before the summary of a run in check mode.
+LOOKED = "This run only looked: what follows is there once it was run without --check"
 
 
 class Stopwatch:
@@ -316,6 +318,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         data = stats.custom.get("_run", {}).get(DATA_NAME)
         lines: list[str] = []
         if isinstance(data, dict):
+            lines += [LOOKED] if context.CLIARGS.get("check") else []
             lines += report(summary(data), datetime.now(UTC)) + logins(data) + notes(data)
         if self._watch.seconds.keys() - {OTHER}:
             lines += times(self._watch.seconds)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
@@ -24,6 +25,7 @@ requirements:
 """
 
 DEFAULTS = "00-slipway.yml"
+_OPENED_BY = "without its password; add --ask-vault-pass or --vault-password-file"
 _SUFFIXES = (".yml", ".yaml", ".json")
 
 
@@ -97,10 +99,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         inventory = manager._inventory
         sources = [source for source in inventory._sources if isinstance(source, str)]
         everybody = inventory.groups["all"]
-        winning = get_vars_from_inventory_sources(manager._loader, sources, [everybody], "all")
+        try:
+            winning = get_vars_from_inventory_sources(manager._loader, sources, [everybody], "all")
+        except AnsibleError as error:
+            if "vault" not in str(error).lower():
+                raise
+            self._end(f"a file is encrypted by Ansible's Vault, and can't be read {_OPENED_BY}")
         given = {name: dict(group.vars) for name, group in inventory.groups.items() if group.vars}
         lines = lost_files(sources) + lost_variables(given, winning)
         if lines:
-            self._display.error(f"inventory: {'; '.join(lines)}")
-            # An exception of any other kind would only be a warning.
-            raise SystemExit(1)
+            self._end("; ".join(lines))
+
+    def _end(self, why: str) -> NoReturn:
+        """End the run."""
+        self._display.error(f"inventory: {why}")
+        # An exception of any other kind would only be a warning.
+        raise SystemExit(1)

@@ -85,7 +85,9 @@ def _summary_of(item: pytest.Item) -> Summary:
 
 def _reasons(config: pytest.Config, summary: Summary) -> dict[str, str]:
     return {
-        "writes": "" if config.getoption("--writes") else "it changes the target: give --writes",
+        "writes": ""
+        if config.getoption("--writes")
+        else "it changes the target, so make verify leaves it out (--writes)",
         "lab": lab_target.why_not(summary),
         "compose": "" if summary.provider == "compose" else f"the provider {summary.provider} has no containers",
     }

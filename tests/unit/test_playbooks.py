@@ -343,6 +343,23 @@ def test_what_wins_or_is_the_same_passes(inventory: Inventory) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_a_vault_without_its_password_is_one_line(inventory: Inventory, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("one\n")
+    vault = inventory.folder / "group_vars/all/vault.yml"
+    vault.write_text("vault_password: x\n")
+    program = Path(sys.executable).parent / "ansible-vault"
+    subprocess.run([program, "encrypt", "--vault-password-file", secret, vault], check=True, capture_output=True)
+    folder = str(inventory.write())
+    done = ansible_playbook(CHECK, "-i", folder)
+    assert done.returncode != 0
+    (line,) = (line for line in done.stdout.splitlines() if "ault" in line)
+    assert line.startswith("[ERROR]: inventory: a file is encrypted by Ansible's Vault")
+    assert "--ask-vault-pass" in line
+    done = ansible_playbook(CHECK, "-i", folder, "--vault-password-file", str(secret))
+    assert done.returncode == 0, done.stdout
+
+
 DELEGATE = """
 - import_playbook: {check}
 - hosts: web
@@ -439,6 +456,20 @@ def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory
     )
     assert "/mnt/engine" in found
     assert "/var/lib/docker" not in found
+
+
+def test_git_leaves_out_the_secrets_of_an_inventory_of_ones_own(inventory: Inventory, tmp_path: Path) -> None:
+    state = tmp_path / "hosts/.slipway"
+    book = tmp_path / "book.yml"
+    book.write_text(PLANNED.format(root=ROOT).replace("- plan:", "- plan: {final: true}"))
+    done = ansible_playbook(str(book), "-i", str(inventory.write(slipway_state_dir=str(state))))
+    assert done.returncode == 0, done.stdout
+    assert any((state / "secrets").iterdir())
+    subprocess.run(["git", "init", "--quiet", state.parent], check=True)
+    listed = subprocess.run(
+        ["git", "add", "--all", "--dry-run"], cwd=state.parent, check=True, capture_output=True, text=True
+    )
+    assert listed.stdout == ""
 
 
 @pytest.mark.parametrize(
