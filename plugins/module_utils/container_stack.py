@@ -277,13 +277,14 @@ def section(text: str, name: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def composed(text: str, wanted: str, before: str) -> str:
+def composed(text: str, wanted: str, before: str, gone: Iterable[str] = ()) -> str:
     """Return a Compose file of ``text``, with the volumes of ``wanted`` and those that the file of ``before`` had.
 
-    Volumes of before stay named: another service may still mount them until its own file is written, and the data
-    behind them stays as well. Compose makes none that nothing mounts.
+    Volumes of before stay named, but for those that are ``gone``: another service may still mount them until its own
+    file is written, and the data behind them stays as well. Compose makes none that nothing mounts.
     """
-    named = section(before, "volumes") | section(wanted, "volumes")
+    kept = {name: rest for name, rest in section(before, "volumes").items() if name not in set(gone)}
+    named = kept | section(wanted, "volumes")
     lines = "".join(f"  {name}:{rest}" for name, rest in sorted(named.items()))
     return f"{HEADER}{text}" + (f"volumes:\n{lines}" if lines else "")
 

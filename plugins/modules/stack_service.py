@@ -248,7 +248,8 @@ class Stack:
         ]
         written = mtimes([str(self.own), str(self.folder / "secrets")])
         text, labels = marked(given["compose"], given["services"], written)
-        rewritten = self.write(self.file, composed(text, given["volumes"], self.text(self.file)))
+        before = self.text(self.file)
+        rewritten = self.write(self.file, composed(text, given["volumes"], before, self.gone(before)))
         files = sorted({*self.file.parent.glob("*.yml"), self.file})
         self.name_files(files)
         result = self.apply(labels, files, rewritten=rewritten)
@@ -257,6 +258,16 @@ class Stack:
         for path in leftovers(written, named, str(self.own), given["secrets_pruned"]):
             self.remove(Path(path))
         return result
+
+    def gone(self, text: str) -> list[str]:
+        """Return the volumes of a Compose file of this service that have no data any more, and that no other mounts."""
+        others = "\n".join(self.text(path) for path in self.file.parent.glob("*.yml") if path != self.file)
+        folder = Path(self.given["volumes_dir"])
+        return [
+            name
+            for name in section(text, "volumes")
+            if not (folder / name).exists() and not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", others)
+        ]
 
     def apply(self, labels: dict[str, str], files: list[Path], *, rewritten: bool) -> dict[str, bool]:
         """Have Compose start what doesn't run as declared; return what a role asks for."""

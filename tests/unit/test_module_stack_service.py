@@ -207,6 +207,23 @@ def test_check_mode_writes_nothing_and_shows_no_secret(host: Host) -> None:
     assert "there is no" in host.run()["msg"]
 
 
+def test_a_volume_stays_named_while_it_has_data_or_is_mounted(host: Host) -> None:
+    """Compose refuses a file that mounts what no file names, and what has no data any more is nobody's."""
+    host.run()
+    less = {"volumes": [{"name": "more", "owner": os.geteuid()}]}
+    host.run(less)
+    assert host.file()["volumes"].keys() == {"data", "more"}
+    other = host.stack / "compose.d/other.yml"
+    other.write_text("services:\n  c:\n    volumes: [{type: volume, source: data, target: /data}]\n")
+    (host.folder / "volumes/data").rmdir()
+    host.run(less)
+    assert host.file()["volumes"].keys() == {"data", "more"}
+    other.unlink()
+    assert host.run(less)["changed"]
+    assert host.file()["volumes"].keys() == {"more"}
+    assert not host.run(less)["changed"]
+
+
 def test_a_service_that_is_gone_leaves_its_volumes_alone(host: Host) -> None:
     host.run()
     checked = host.run(state="absent", check=True)
