@@ -249,7 +249,11 @@ class Stack:
         written = mtimes([str(self.own), str(self.folder / "secrets")])
         text, labels = marked(given["compose"], given["services"], written)
         before = self.text(self.file)
-        rewritten = self.write(self.file, composed(text, given["volumes"], before, self.gone(before)))
+        content = composed(text, given["volumes"], before)
+        # That data is gone is no reason to write the file by itself.
+        if content != before:
+            content = composed(text, given["volumes"], before, self.gone(before))
+        rewritten = self.write(self.file, content)
         files = sorted({*self.file.parent.glob("*.yml"), self.file})
         self.name_files(files)
         result = self.apply(labels, files, rewritten=rewritten)
@@ -260,12 +264,18 @@ class Stack:
         return result
 
     def gone(self, text: str) -> list[str]:
-        """Return the volumes of a Compose file of this service that have no data any more, and that no other mounts."""
+        """Return the volumes of a Compose file of this service that have no data any more, and that no other mounts.
+
+        Those that never have any, such as folders in memory, go with the first that had.
+        """
         others = "\n".join(self.text(path) for path in self.file.parent.glob("*.yml") if path != self.file)
         folder = Path(self.given["volumes_dir"])
+        named = section(text, "volumes")
+        if all((folder / name).exists() for name, rest in named.items() if f"device: {folder}/{name}" in rest):
+            return []
         return [
             name
-            for name in section(text, "volumes")
+            for name in named
             if not (folder / name).exists() and not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", others)
         ]
 
