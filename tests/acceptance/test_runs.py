@@ -230,3 +230,18 @@ def test_check_mode_passes_on_a_bare_host(
     assert run.changed > 0
     assert "[WARNING]" not in run.output
     assert not state.exists()
+
+
+@pytest.mark.full
+@pytest.mark.writes
+def test_a_language_that_can_not_be_had_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """WordPress's own server has no such one, if it is in reach at all; the site stays as it is."""
+    sites = copy.deepcopy(list(lab_target.sites().values()))
+    site = next(site for site in sites if site["type"] == "wordpress")
+    site["language"] = "xx_XX"
+    run = runs.run(tmp_path, "--tags", "wordpress", variables={"slipway_sites": sites})
+    assert run.code != 0
+    said = " ".join(run.output.split())
+    assert f"{site['name']}: the language pack xx_XX could not be downloaded: give its archive in" in said
+    assert "php_fpm_wordpress_language_packs, or another language" in said
+    assert runs.run(tmp_path, "--tags", "wordpress").changed == 0
