@@ -121,7 +121,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
         paths = slipway_sites.secret_paths(made_names, settings["slipway_secrets_dir"], not keep)
         complete = plan.sites_of(sites, dict(zip(made_names, self._passwords(paths, 32, variables), strict=True)), host)
         if keep:
-            self._hide(Path(settings["slipway_state_dir"]))
+            self._hide(Path(settings["slipway_state_dir"]).expanduser())
         told = plan.told(host, complete)
         try:
             figures = plan.figures(host, complete, told, components, settings)
@@ -137,11 +137,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no type inf
             "__slipway_logins": slipway_roles.summary_logins(complete, made_names, settings["slipway_secrets_dir"]),
         }
         if arguments["final"]:
+            serving = plan.roles_of(host, components)
             # The roles need not look at their settings a second time.
-            facts |= {f"__{name}_validated": True for name in names}
-            # Settings that can't work, and were refused, would have none.
+            facts |= {f"__{name}_validated": True for name in [*serving, *common]}
+            # In a final plan alone: of settings that are refused there may be none.
             known = raw | facts
-            facts["__slipway_packages"] = self._packages(plan.roles_of(host, components), host, templar, known)
+            facts["__slipway_packages"] = self._packages(serving, host, templar, known)
             facts["__slipway_base_packages"] = self._packages(common, host, templar, known)
         # As set_fact does: for this run alone, never in a cache of facts.
         self.register_host_variables({}, VariableLayer.CACHEABLE_FACT)

@@ -25,7 +25,7 @@ requirements:
 """
 
 DEFAULTS = "00-slipway.yml"
-_OPENED_BY = "without its password; add --ask-vault-pass or --vault-password-file"
+_OPENED_BY = "without its password, or by another one; give --ask-vault-pass or --vault-password-file"
 _SUFFIXES = (".yml", ".yaml", ".json")
 
 

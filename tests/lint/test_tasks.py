@@ -375,6 +375,7 @@ def test_filters_are_called_by_their_full_names() -> None:
 # Packages that a run can't install with those of all others, and why.
 APART = {
     "docker_engine": "its first start goes by what is configured before",
+    "ftp": "as it is packaged it lets the host's own accounts in, on a port that is open by then",
     "static_site": "nobody gets git or http-server for other sites, and the latter comes without what it recommends",
 }
 
@@ -391,3 +392,14 @@ def test_packages_of_a_role_are_announced_to_the_whole_run(role: str) -> None:
         and task.arguments.get("state") != "absent"
     ]
     assert role in APART or set(installing) == {f"{{{{ __{role}_host_packages }}}}"}
+
+
+@pytest.mark.parametrize("role", [name for name in ROLE_NAMES if name != "service_unit"])
+def test_a_role_asserts_its_settings_unless_the_whole_run_has(role: str) -> None:
+    """By its own name: that of another role would leave out its assertions."""
+    includes = [
+        task.content["when"]
+        for task in TASKS
+        if task.path == ROOT / "roles" / role / "tasks/main.yml" and task.name == "Validate the settings"
+    ]
+    assert includes == [f"__{role}_validated is not defined"]

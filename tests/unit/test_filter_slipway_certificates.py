@@ -75,19 +75,27 @@ def test_files_that_hold_something_else_are_refused_by_their_key_of_the_list(key
     assert "passphrase" in certificate_fault(good, pem(key, b"secret"), NAMES)
 
 
-@pytest.mark.parametrize(("release", "refused"), [("12", True), ("13", False)])
+@pytest.mark.parametrize(
+    ("distribution", "release", "refused"), [("Debian", "12", True), ("Ubuntu", "24", True), ("Debian", "13", False)]
+)
 def test_an_authority_that_the_client_can_not_be_told_of_is_refused(
-    tmp_path: Path, release: str, refused: bool
+    tmp_path: Path, distribution: str, release: str, refused: bool
 ) -> None:
     authority = tmp_path / "authority.pem"
     authority.touch()
     said = refusal(
         tmp_path,
         "tls_certificate",
-        ansible_facts={"os_family": "Debian", "distribution_major_version": release},
+        ansible_facts={
+            "os_family": "Debian",
+            "distribution": distribution,
+            "distribution_major_version": release,
+        },
         tls_certificate_certificates=[{"name": "shop", "names": ["shop.example.com"], "issuer": "acme"}],
         tls_certificate_acme_directory="https://ca.example.com/dir",
         tls_certificate_acme_ca_file=str(authority),
     )
-    assert ("tls_certificate_acme_ca_file is not allowed on localhost; the uacme of Debian 12" in said) == refused
+    assert (
+        f"tls_certificate_acme_ca_file is not allowed on localhost; the uacme of {distribution} {release}" in said
+    ) == refused
     assert bool(said) == refused
