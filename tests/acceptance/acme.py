@@ -15,7 +15,11 @@ DIRECTORY = "https://127.0.0.1:14000/dir"
 CA = f"{FOLDER}/server.pem"
 # Where the host has those that its administrator trusts.
 _TRUSTED = "/usr/local/share/ca-certificates/slipway-acme-test.crt"
-_NAMES = "pebble-challtestsrv -defaultIPv4 {} -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
+# Debian 12's has nothing to do with names over HTTPS.
+_NAMES = (
+    "pebble-challtestsrv -defaultIPv4 {} -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 ''"
+    " $(pebble-challtestsrv -help 2>&1 | grep -q doh && echo -doh=)"
+)
 # It refuses some of the nonces, which clients have to bear (RFC 8555, 6.5), in per cent.
 _SERVER = f"pebble -config {FOLDER}/pebble.json -dnsserver 127.0.0.1:8053"
 _ENVIRONMENT = "env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=10"
