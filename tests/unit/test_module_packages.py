@@ -67,9 +67,12 @@ def test_the_manager_is_asked_only_where_something_is_missing(tmp_path: Path) ->
         {"packages": {"names": [*there, "slipway-none"], "install": False, "remember": True}},
         {"packages": {"names": there[:1]}, "vars": {"ansible_python_interpreter": "/bin/false"}, "register": "known"},
         {"packages": {"names": ["slipway-none"], "install": False}, "register": "again"},
+        # In check mode the manager isn't asked to remove anything either.
+        {"packages": {"names": ["slipway-none"], "state": "absent"}, "register": "gone"},
+        {"packages": {"names": there, "state": "absent"}, "register": "removed"},
         {
             "ansible.builtin.copy": {
-                "content": "{{ [quiet, looked, asked, known, again] | to_json }}",
+                "content": "{{ [quiet, looked, asked, known, again, gone, removed] | to_json }}",
                 "dest": str(tmp_path / "said.json"),
             },
             "check_mode": False,
@@ -86,7 +89,7 @@ def test_the_manager_is_asked_only_where_something_is_missing(tmp_path: Path) ->
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     playbook(tmp_path, "--check")
-    quiet, looked, asked, known, again = json.loads((tmp_path / "said.json").read_text())
+    quiet, looked, asked, known, again, gone, removed = json.loads((tmp_path / "said.json").read_text())
     assert not quiet["changed"]
     assert quiet["missing"] == []
     assert not looked["changed"]
@@ -95,3 +98,5 @@ def test_the_manager_is_asked_only_where_something_is_missing(tmp_path: Path) ->
     assert "slipway_none" in asked["msg"]
     assert known["missing"] == []
     assert again["missing"] == ["slipway-none"]
+    assert not gone["changed"]
+    assert removed["changed"]
