@@ -331,6 +331,9 @@ def _each(hosts: list[Host]) -> pytest.MarkDecorator:
 
 every_host = _each(HOSTS)
 every_wordpress_host = _each([host for host in HOSTS if not host.files])
+every_wordpress_stack_of_systemd = _each(
+    [host for host in HOSTS if (host.files, host.provider, host.platform.manager) == (False, "compose", "systemd")]
+)
 
 
 # What is done as it is written; all else is stood in for.

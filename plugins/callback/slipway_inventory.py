@@ -25,7 +25,6 @@ requirements:
 """
 
 DEFAULTS = "00-slipway.yml"
-_OPENED_BY = "without its password, or by another one; give --ask-vault-pass or --vault-password-file"
 _SUFFIXES = (".yml", ".yaml", ".json")
 
 
@@ -104,7 +103,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         except AnsibleError as error:
             if "vault" not in str(error).lower():
                 raise
-            self._end(f"a file is encrypted by Ansible's Vault, and can't be read {_OPENED_BY}")
+            self._end(
+                "a file is encrypted by Ansible's Vault, and can't be read without its password, or by another one;"
+                " give --ask-vault-pass or --vault-password-file"
+            )
         given = {name: dict(group.vars) for name, group in inventory.groups.items() if group.vars}
         lines = lost_files(sources) + lost_variables(given, winning)
         if lines:

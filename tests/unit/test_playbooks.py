@@ -412,14 +412,17 @@ PLANNED = """
 - import_playbook: {root}/playbooks/check-inventory.yml
 - hosts: slipway
   tasks:
-    - plan:
+    - plan: {{final: {final}}}
 """
 
 
-def plan(folder: Path) -> str:
-    """Return a playbook that works out what each role is told, as every run does before its first change."""
+def plan(folder: Path, *, final: bool = False) -> str:
+    """Return a playbook that works out what each role is told, as every run does before its first change.
+
+    A final plan is that of a run which nothing refuses any more.
+    """
     path = folder / "plan.yml"
-    path.write_text(PLANNED.format(root=ROOT))
+    path.write_text(PLANNED.format(root=ROOT, final=final))
     return str(path)
 
 
@@ -430,12 +433,12 @@ DERIVED = """
 """
 
 
-def derive(inventory: Inventory, value: str, home: Path, **variables: Any) -> str:
+def derive(inventory: Inventory, value: str, home: Path, *, final: bool = False, **variables: Any) -> str:
     """Return what an expression of the playbooks comes to for a user of this machine."""
     book, file = home / "book.yml", home / "value"
     home.mkdir(exist_ok=True)
     book.write_text(DERIVED.format(value=value, file=file))
-    done = ansible_playbook(plan(home), str(book), "-i", str(inventory.write(**variables)), HOME=str(home))
+    done = ansible_playbook(plan(home, final=final), str(book), "-i", str(inventory.write(**variables)), HOME=str(home))
     assert done.returncode == 0, done.stdout
     return file.read_text()
 
@@ -448,7 +451,11 @@ def test_two_machines_with_one_name_are_two_owners_of_a_run(inventory: Inventory
 
 
 def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory: Inventory, tmp_path: Path) -> None:
-    variables = {"slipway_provider": "compose", "container_stack_dir": "/opt/s", "container_stack_volumes_dir": "/v"}
+    variables: dict[str, Any] = {
+        "slipway_provider": "compose",
+        "container_stack_dir": "/opt/s",
+        "container_stack_volumes_dir": "/v",
+    }
     value = "{{ __slipway_disk_parts | list | to_json }}"
     assert "/var/lib/docker" in json.loads(derive(inventory, value, tmp_path / "a", **variables))
     found = json.loads(
@@ -460,9 +467,7 @@ def test_the_room_for_images_is_looked_for_where_the_engine_keeps_them(inventory
 
 def test_git_leaves_out_the_secrets_of_an_inventory_of_ones_own(inventory: Inventory, tmp_path: Path) -> None:
     state = tmp_path / "hosts/.slipway"
-    book = tmp_path / "book.yml"
-    book.write_text(PLANNED.format(root=ROOT).replace("- plan:", "- plan: {final: true}"))
-    done = ansible_playbook(str(book), "-i", str(inventory.write(slipway_state_dir=str(state))))
+    done = ansible_playbook(plan(tmp_path, final=True), "-i", str(inventory.write(slipway_state_dir=str(state))))
     assert done.returncode == 0, done.stdout
     assert any((state / "secrets").iterdir())
     subprocess.run(["git", "init", "--quiet", state.parent], check=True)
@@ -480,12 +485,11 @@ def test_git_leaves_out_the_secrets_of_an_inventory_of_ones_own(inventory: Inven
     ],
 )
 def test_packages_of_all_roles_are_installed_at_once(
-    inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, there: set[str], absent: str
+    inventory: Inventory, tmp_path: Path, provider: str, there: set[str], absent: str
 ) -> None:
     """And what the other provider would install is not."""
     value = "{{ __slipway_packages | to_json }}"
-    monkeypatch.setattr("tests.unit.test_playbooks.PLANNED", PLANNED.replace("- plan:", "- plan: {{final: true}}"))
-    found = json.loads(derive(inventory, value, tmp_path / "a", slipway_provider=provider))
+    found = json.loads(derive(inventory, value, tmp_path / "a", final=True, slipway_provider=provider))
     assert there <= set(found)
     assert absent not in found
     assert len(set(found)) == len(found)

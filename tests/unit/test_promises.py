@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.rendered import Host, Rendered, every_host, every_wordpress_host
+from tests.rendered import Host, Rendered, every_host, every_wordpress_host, every_wordpress_stack_of_systemd
 
 
 def texts(rendered: Rendered, host: Host, name: str) -> list[str]:
@@ -81,10 +81,8 @@ def test_a_host_is_told_of_ipv6_where_it_has_it_alone(host: Host, rendered: Rend
         assert ("enable_ipv6: true" in networks) == (not host.ipv4)
 
 
-@every_wordpress_host
+@every_wordpress_stack_of_systemd
 def test_units_that_call_the_engine_have_its_socket_alone(host: Host, rendered: Rendered) -> None:
-    if (host.provider, host.platform.manager) != ("compose", "systemd"):
-        return
     for name in ("slipway-stack.service", "slipway-cron-blog.service"):
         (unit,) = (text.splitlines() for text in texts(rendered, host, name))
         assert "CapabilityBoundingSet=" in unit
